@@ -1,0 +1,50 @@
+"""convscope: make any PyTorch CNN open to look into.
+
+    import convscope as cs
+    net = cs.load("torchvision:resnet50")
+    photo = cs.read_image("dog.jpg")
+    cs.explain(net, photo, method="grad-cam", target="golden retriever").show()
+
+``convscope.attribution`` has the same methods for plain modules and tensors. Nothing heavy is imported until the
+first of these names is used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convscope.api import explain as explain
+    from convscope.api import predict as predict
+    from convscope.errors import ConvscopeError as ConvscopeError
+    from convscope.network.loading import Network as Network
+    from convscope.network.loading import load as load
+    from convscope.network.pictures import read_image as read_image
+    from convscope.network.preprocessing import Preprocess as Preprocess
+    from convscope.results import Explanation as Explanation
+    from convscope.results import Prediction as Prediction
+
+_HOME = {
+    "ConvscopeError": "convscope.errors",
+    "Explanation": "convscope.results",
+    "Network": "convscope.network.loading",
+    "Prediction": "convscope.results",
+    "Preprocess": "convscope.network.preprocessing",
+    "explain": "convscope.api",
+    "load": "convscope.network.loading",
+    "predict": "convscope.api",
+    "read_image": "convscope.network.pictures",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'convscope' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "attribution", "network", "render"]

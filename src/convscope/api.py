@@ -1,0 +1,189 @@
+"""The friendly calls: a photo in, a result out that shows and saves itself."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from convscope.attribution.deconvolution import strongest_units
+from convscope.attribution.registry import Method, find_method
+from convscope.errors import ConvscopeError
+from convscope.network.evaluation import evaluation
+from convscope.network.head import default_layer
+from convscope.network.layers import run_model
+from convscope.network.loading import Network
+from convscope.network.pictures import read_image
+from convscope.network.preprocessing import Preprocess
+from convscope.network.targets import Target, Unit, class_logits, parse_unit, resolve_names
+from convscope.results import Explanation, Prediction
+from convscope.stamps import stamp
+
+Photo = Any  # a path, a PIL image or a uint8 array: whatever read_image takes
+
+
+def predict(net: Network, photo: Photo, k: int = 5) -> Prediction:
+    """The ``k`` most probable classes of a photo, best first: ``[(class name, probability), ...]``.
+
+    Raises:
+        ConvscopeError: a photo that cannot be read, or a network that does not take it.
+    """
+    image = read_image(photo)
+    return prediction_of(net, logits_of(net, [image])[0], image, k)
+
+
+def prediction_of(net: Network, logits: Tensor, image: Image.Image, k: int = 5) -> Prediction:
+    """A result from logits ``(classes,)`` that are known already."""
+    if k < 1:
+        raise ConvscopeError(f"k={k}: ask for at least one class")
+    probabilities = logits.softmax(0)
+    order = probabilities.argsort(descending=True, stable=True)[:k].tolist()
+    top = tuple((net.class_name(i), float(probabilities[i])) for i in order)
+    return Prediction(top, logits, tuple(order), viewed(net, image), stamp(net, image))
+
+
+def logits_of(net: Network, photos: Sequence[Image.Image]) -> Tensor:
+    """``(b, classes)`` float32 CPU logits of photos that the network sees at one size.
+
+    Raises:
+        ConvscopeError: the network refuses the input, or has another number of outputs than there are names.
+    """
+    x = torch.cat([net.input_of(photo) for photo in photos])
+    try:
+        with evaluation(net.module), torch.no_grad():
+            logits = class_logits(run_model(net.module, x)).float().cpu()
+    except (RuntimeError, ValueError, AssertionError) as error:
+        if isinstance(error, ConvscopeError):
+            raise
+        size = " x ".join(map(str, x.shape[1:]))
+        raise ConvscopeError(f"{net.name} cannot take an input of {size}: {str(error).splitlines()[0]}") from error
+    if net.classes and len(net.classes) != logits.shape[1]:
+        raise ConvscopeError(f"{len(net.classes)} class names for a network with {logits.shape[1]} outputs")
+    return logits
+
+
+@overload
+def explain(
+    net: Network, photo: Photo, method: str = ..., target: Target = ..., layer: str | None = ..., **options: Any
+) -> Explanation: ...
+@overload
+def explain(
+    net: Network, photo: Photo, method: str = ..., target: Target = ..., *, layer: Sequence[str], **options: Any
+) -> dict[str, Explanation]: ...
+
+
+def explain(
+    net: Network,
+    photo: Photo,
+    method: str = "grad-cam",
+    target: Target = None,
+    layer: Any = None,
+    **options: Any,
+) -> Explanation | dict[str, Explanation]:
+    """Explain one photo by one method.
+
+    Args:
+        net: from ``load``.
+        photo: a path, a PIL image or a uint8 array.
+        method: a name in ``convscope.attribution.METHODS``.
+        target: None (the top class), a class by name or number, ``layer:unit``, ``layer:unit@y,x``, or a callable.
+            For the deconvnet None is the strongest position of the strongest unit of the layer.
+        layer: for methods that work at one; None is the last map; a list gives a dict of results.
+        options: the method's own (``size=``, ``stride=`` of the occlusion, ...); ``seed=`` for its randomness.
+
+    Raises:
+        ConvscopeError: anything in this that does not exist, or a method that does not apply to the network.
+    """
+    if isinstance(layer, Sequence) and not isinstance(layer, str):
+        return {name: explain(net, photo, method, target, name, **options) for name in layer}
+    found = find_method(method)
+    image = read_image(photo)
+    x = net.input_of(image)
+    top, named = _aimed(net, image, target)
+    seed = options.pop("seed", None)
+    if "generator" in found.defaults and seed is not None:
+        options["generator"] = torch.Generator().manual_seed(seed)
+    layer, aimed = _where(found, net, x, named, layer)
+    _check_options(found, options)
+    if "layer" in found.defaults:
+        options["layer"] = layer
+    values = found(net.module, x, target=aimed, **options)[0]
+    return Explanation(
+        values=values.float().cpu(),
+        method=found.name,
+        layer=layer,
+        target=_label(net, aimed if named is None or found.name == "deconvnet" else named),
+        photo=viewed(net, image),
+        prediction=top,
+        options={k: v for k, v in options.items() if k != "layer" and isinstance(v, str | int | float | bool | tuple)},
+        stamp=stamp(net, image, seed),
+    )
+
+
+def _aimed(net: Network, image: Image.Image, target: Target) -> tuple[Prediction | None, Target]:
+    """The prediction, where the network gives logits, and the target with names replaced by numbers."""
+    named = resolve_names(target, net.classes)
+    if callable(named) and not isinstance(named, Tensor):
+        return None, named
+    return prediction_of(net, logits_of(net, [image])[0], image), named
+
+
+def _where(found: Method, net: Network, x: Tensor, target: Target, layer: str | None) -> tuple[str | None, Target]:
+    """The layer that a method works at, and its target made definite: the top class, or the strongest unit."""
+    if found.name == "deconvnet":
+        if target is None:
+            layer = layer or default_layer(net.module, x)
+            return layer, str(strongest_units(net.module, x, layer)[0])
+        unit = parse_unit(target) if isinstance(target, str) else None
+        return layer or (unit.layer if unit else None), target
+    if layer is not None and not found.needs_layer:
+        raise ConvscopeError(f"{found.name} does not work at a layer; layer={layer!r} would change nothing")
+    if target is None:
+        target = int(logits_argmax(net, x))
+    if found.needs_layer and layer is None:
+        layer = default_layer(net.module, x)
+    return layer, target
+
+
+def logits_argmax(net: Network, x: Tensor) -> int:
+    """The top class of one input."""
+    with evaluation(net.module), torch.no_grad():
+        return int(class_logits(run_model(net.module, x))[0].argmax())
+
+
+def _check_options(found: Method, options: dict[str, Any]) -> None:
+    unknown = [name for name in options if name not in found.defaults]
+    if unknown:
+        possible = ", ".join(n for n in found.defaults if n not in ("target", "layer")) or "none"
+        raise ConvscopeError(f"{found.name} has no option {unknown[0]!r}; its options are {possible}")
+
+
+def _label(net: Network, target: Target) -> str:
+    if isinstance(target, int):
+        return net.class_name(target)
+    if isinstance(target, str | Unit):
+        return str(target)
+    return getattr(target, "__name__", "several") if target is not None else ""
+
+
+def viewed(net: Network, image: Image.Image) -> Image.Image:
+    """The part of the photo that the network sees, as a picture to draw on."""
+    if isinstance(net.preprocess, Preprocess):
+        return net.preprocess.view(image)
+    x = net.input_of(image)[0].float().cpu()
+    span = float(x.max() - x.min()) or 1.0
+    pixels = ((x - x.min()) / span * 255).round().clamp(0, 255).byte().numpy()
+    grey_or_rgb = pixels[:3] if len(pixels) >= 3 else np.repeat(pixels[:1], 3, 0)
+    return Image.fromarray(np.ascontiguousarray(grey_or_rgb.transpose(1, 2, 0)))
+
+
+def batches(
+    items: Sequence[Any], size: int, on_step: Callable[[int, int], None] | None = None
+) -> Iterator[Sequence[Any]]:
+    """``size`` items at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+        if on_step is not None:
+            on_step(min(start + size, len(items)), len(items))

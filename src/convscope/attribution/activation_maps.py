@@ -1,0 +1,138 @@
+"""Class activation maps: where in a layer's map the evidence for a class lies.
+
+With A the activations of a layer ``(b, c, h, w)``, S the score and g = dS/dA:
+
+    CAM         sum_k w_ck A_k                      Zhou et al. 2016, arXiv:1512.04150
+    Grad-CAM    ReLU( sum_k mean_hw(g_k) A_k )      Selvaraju et al. 2017, arXiv:1610.02391
+
+CAM takes the weights of a linear head that follows a global average: pool then linear; pool then a 1x1
+convolution; or a 1x1 convolution, ReLU, pool (SqueezeNet). Its map plus bias, averaged over the map (rectified
+first where the head does so), is the logit; the driver checks that on the given input and refuses otherwise.
+Grad-CAM needs no such head; on one it is CAM / (h w).
+
+Pitfalls: leaving out Grad-CAM's ReLU; starting the gradient at ones for every class; scaling to [0, 1] after
+the ReLU, which makes an all-negative map look like evidence. The maps here are raw; ``relu=False`` keeps signs.
+"""
+
+from collections.abc import Sequence
+from typing import overload
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from convscope.attribution.gradients import guided_backprop
+from convscope.errors import ConvscopeError
+from convscope.network.evaluation import evaluation
+from convscope.network.head import class_maps, default_layer, linear_head
+from convscope.network.passes import Inputs, explained_input, forward, gradient_of, raw, top_class
+from convscope.network.targets import Target, class_targets
+
+
+def weighted_map(activation: Float[Tensor, "b c h w"], weights: Float[Tensor, "b c"]) -> Float[Tensor, "b h w"]:
+    """sum_k w_k A_k for each image."""
+    return (weights[:, :, None, None] * activation).sum(1)
+
+
+def grad_cam_map(
+    activation: Float[Tensor, "b c h w"], gradient: Float[Tensor, "b c h w"], *, relu: bool = True
+) -> Float[Tensor, "b h w"]:
+    """ReLU(sum_k mean_hw(g_k) A_k), eq. 1 and 2 of Selvaraju et al. 2017."""
+    values = weighted_map(activation, gradient.mean((2, 3)))
+    return values.relu() if relu else values
+
+
+def upsample(values: Float[Tensor, "b h w"], size: tuple[int, int]) -> Float[Tensor, "b H W"]:
+    """Bilinear, ``align_corners=False``: equal to PIL and OpenCV, peaks stay where they are."""
+    return F.interpolate(values[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def cam(model: nn.Module, x: Inputs, *, target: Target = None, layer: str | None = None) -> Float[Tensor, "b h w"]:
+    """sum_k w_ck A_k, raw and signed, for a network whose logits are a mean of it.
+
+    Args:
+        model: any module with such a head; given back as it was.
+        x: ``(b, c, H, W)`` network input, or a tuple or dict of inputs.
+        target: None (top-1), a class number, or one an image.
+        layer: the layer below the head; by default the last map.
+
+    Raises:
+        ConvscopeError: the head is another one (Grad-CAM is named), or the target is no class.
+    """
+    layer = layer or default_layer(model, x)
+    head, activation, logits = linear_head(model, x, layer)
+    wanted = class_targets(target, logits)
+    maps = class_maps(activation.relu() if head.rectified_input else activation, head.weights)
+    return raw(maps[range(len(maps)), wanted.tolist()])
+
+
+@overload
+def grad_cam(
+    model: nn.Module, x: Inputs, *, target: Target = ..., layer: str | None = ..., relu: bool = ..., score: str = ...
+) -> Float[Tensor, "b h w"]: ...
+@overload
+def grad_cam(
+    model: nn.Module, x: Inputs, *, target: Target = ..., layer: Sequence[str], relu: bool = ..., score: str = ...
+) -> dict[str, Tensor]: ...
+
+
+def grad_cam(
+    model: nn.Module,
+    x: Inputs,
+    *,
+    target: Target = None,
+    layer: str | Sequence[str] | None = None,
+    relu: bool = True,
+    score: str = "logit",
+) -> Tensor | dict[str, Tensor]:
+    """ReLU(sum_k mean_hw(dS/dA_k) A_k), raw, at the layer's resolution.
+
+    One forward pass, recorded only above the (earliest) layer, and its backward pass.
+
+    Args:
+        model: any module; given back as it was.
+        x: ``(b, c, H, W)`` network input, or a tuple or dict of inputs.
+        target: see ``gradient``; units above the layer too.
+        layer: a layer that gives maps; several give a dict of maps; None is the last map before the head.
+        relu: False keeps the evidence against the target, as negative values.
+        score: ``"logit"`` or ``"probability"``.
+
+    Raises:
+        ConvscopeError: a layer without maps, or one that the score does not depend on.
+    """
+    names = [layer or default_layer(model, x)] if layer is None or isinstance(layer, str) else list(layer)
+    if not names:
+        raise ConvscopeError("layer=[] asks for no layer; give at least one, or None for the last map")
+    maps: dict[str, Tensor] = {}
+    with evaluation(model):
+        run = forward(model, x, target=target, layers=names, graph_from=names, score=score)
+        activations = [run.activations[name] for name in names]
+        for name, activation in zip(names, activations, strict=True):
+            if activation.ndim != 4:
+                raise ConvscopeError(f"layer {name!r} gives {tuple(activation.shape)}, not maps (b, c, h, w)")
+        gradients = gradient_of(run.scores, activations, [f"layer {name!r}" for name in names])
+        for name, activation, g in zip(names, activations, gradients, strict=True):
+            maps[name] = raw(grad_cam_map(activation.detach(), g, relu=relu))
+    return maps[names[0]] if layer is None or isinstance(layer, str) else maps
+
+
+def guided_grad_cam(
+    model: nn.Module,
+    x: Inputs,
+    *,
+    target: Target = None,
+    layer: str | None = None,
+    score: str = "logit",
+    wrt: int | str = 0,
+    partial: bool = False,
+) -> Float[Tensor, "b c H W"]:
+    """Guided backprop times the upsampled Grad-CAM (Selvaraju et al. 2017, section 3.3).
+
+    The detail of the one where the other sees the class. Arguments as ``grad_cam`` and ``guided_backprop``.
+    """
+    image = explained_input(x, wrt)
+    if target is None:  # one class for both factors
+        target = top_class(model, x)
+    heat = grad_cam(model, x, target=target, layer=layer, score=score)
+    detail = guided_backprop(model, x, target=target, score=score, wrt=wrt, partial=partial)
+    return detail * upsample(heat, (image.shape[2], image.shape[3]))[:, None]

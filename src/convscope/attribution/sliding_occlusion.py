@@ -1,0 +1,232 @@
+"""Occlusion: cover a square of the image, look what the score loses, and slide on.
+
+Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks", arXiv:1311.2901, section 4.2.
+For a square w at each of ceil((H - size) / stride) + 1 positions an axis (the last one is cut at the edge):
+
+    drop(w) = S(x) - S(x with w filled)
+
+Four readings: ``"pixels"`` (each pixel's mean drop over the squares that cover it, at the image's size),
+``"drop"`` and ``"score"`` (one cell a position; the latter is the paper's heat map: the score with the square
+there), ``"class"`` (the class that the network names then).
+
+Pitfalls: 0 of the normalised input is the mean colour, not black. A stride larger than the square would leave
+pixels unseen, and is refused. Squares that wrap round, or a last partial stride that is dropped, shift the map.
+What is seen depends on the size of the square: a small one tears no object from a wide receptive field.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from convscope.errors import ConvscopeError
+from convscope.network.evaluation import evaluation
+from convscope.network.passes import read_scores, top_class
+from convscope.network.targets import Target
+
+Reading = Literal["pixels", "drop", "score", "class"]
+Fill = None | float | Sequence[float] | Tensor | Literal["mean", "blur", "noise"]
+
+BLUR_SIGMA_FRACTION = 0.05  # of the image's shorter side: nothing but large shapes of the covered part remains
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Where the squares lie: ``(n, 4)`` boxes y0 x0 y1 x1, half open, row by row, on a grid of rows x columns."""
+
+    boxes: Int[Tensor, "n 4"]
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is read off the network for each occluded image."""
+
+    model: nn.Module
+    target: Target
+    score: str
+
+    def __call__(self, images: Float[Tensor, "n c H W"]) -> Tensor:
+        """``(n,)`` scores, without a graph."""
+        return read_scores(self.model, images, self.target, score=self.score)
+
+
+Engine = Callable[[Question, Tensor, Tensor, Squares, int, Callable[[int, int], None]], Tensor]
+
+
+def squares(height: int, width: int, size: int | tuple[int, int], stride: int | tuple[int, int]) -> Squares:
+    """All positions of the sliding square, the last of each axis cut at the edge.
+
+    Raises:
+        ConvscopeError: a size that does not fit, or a stride that would leave pixels unseen.
+    """
+    (size_y, size_x), (stride_y, stride_x) = _pair(size), _pair(stride)
+    for what, side, s, step in (("high", height, size_y, stride_y), ("wide", width, size_x, stride_x)):
+        if not 1 <= s <= side:
+            raise ConvscopeError(f"an occluding square of {s} px does not fit an image {side} px {what} (1 to {side})")
+        if not 1 <= step <= s:
+            raise ConvscopeError(f"stride {step} with a square of {s} px: take 1 to {s}, or pixels go unseen")
+    ys, xs = _starts(height, size_y, stride_y), _starts(width, size_x, stride_x)
+    boxes = [(y, x, min(y + size_y, height), min(x + size_x, width)) for y in ys for x in xs]
+    return Squares(torch.tensor(boxes), len(ys), len(xs))
+
+
+def _starts(side: int, size: int, stride: int) -> list[int]:
+    return [i * stride for i in range(math.ceil((side - size) / stride) + 1)]
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
+
+
+def plain_engine(
+    ask: Question, image: Tensor, filled: Tensor, at: Squares, batch: int, on_step: Callable[[int, int], None]
+) -> Float[Tensor, " n"]:
+    """The score of each occluded image, by whole passes of ``batch`` images: the reference for faster engines.
+
+    ``image`` and ``filled`` are ``(1, c, H, W)``; a square shows ``filled`` and the rest shows ``image``.
+    """
+    found: list[Tensor] = []
+    for boxes in at.boxes.split(batch):
+        occluded = image.repeat(len(boxes), 1, 1, 1)
+        for one, (y0, x0, y1, x1) in zip(occluded, boxes.tolist(), strict=True):
+            one[:, y0:y1, x0:x1] = filled[0, :, y0:y1, x0:x1]
+        found.append(ask(occluded))
+        on_step(sum(map(len, found)), len(at.boxes))
+    return torch.cat(found)
+
+
+def occlusion(
+    model: nn.Module,
+    x: Float[Tensor, "b c H W"],
+    *,
+    target: Target = None,
+    size: int | tuple[int, int] | None = None,
+    stride: int | tuple[int, int] | None = None,
+    fill: Fill = None,
+    reading: Reading = "pixels",
+    score: str = "logit",
+    batch: int = 32,
+    engine: Engine = plain_engine,
+    generator: torch.Generator | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Float[Tensor, "b h w"] | Int[Tensor, "b h w"]:
+    """Slide a square over each image and read what the score loses.
+
+    Args:
+        model: any module; given back as it was.
+        x: network input.
+        target: see ``gradient``; None is the top class of the whole image.
+        size: of the square in pixels (height and width), by default a quarter of the shorter side.
+        stride: at most ``size``, by default half of it.
+        fill: None or ``"mean"`` is 0 of the normalised input; a number or one a channel, in normalised units;
+            an image ``(1 or b, c, H, W)``; ``"blur"`` of the image itself; ``"noise"``, standard normal.
+        reading: ``"pixels"`` -> (b, H, W); ``"drop"``, ``"score"``, ``"class"`` -> one cell a position.
+        score: ``"logit"`` or ``"probability"``.
+        batch: occluded images in one pass; memory grows with it and not with the number of positions.
+        engine: what computes the scores; ``plain_engine`` is the reference.
+        generator: for ``fill="noise"``.
+        on_step: called with (done, all) positions.
+
+    Raises:
+        ConvscopeError: sizes that do not fit, an unknown reading or fill, a target out of range.
+    """
+    if reading not in ("pixels", "drop", "score", "class"):
+        raise ConvscopeError(f"reading={reading!r} is none of 'pixels', 'drop', 'score', 'class'")
+    if batch < 1:
+        raise ConvscopeError(f"batch={batch}: at least one image goes through the network at a time")
+    b, _, height, width = x.shape
+    size = size if size is not None else max(1, min(height, width) // 4)
+    stride = stride if stride is not None else (max(1, _pair(size)[0] // 2), max(1, _pair(size)[1] // 2))
+    at = squares(height, width, size, stride)
+    x = x.detach()
+    filled = _filling(x, fill, generator)
+    targets = _target_of_each(model, x, target)
+    maps: list[Tensor] = []
+    with evaluation(model), torch.no_grad():
+        for i in range(b):
+
+            def tell(done: int, every: int, i: int = i) -> None:
+                if on_step is not None:
+                    on_step(i * every + done, b * every)
+
+            ask = Question(model, _top if reading == "class" else targets[i], score)
+            scores = engine(ask, x[i : i + 1], filled[i : i + 1], at, batch, tell)
+            whole = ask(x[i : i + 1]) if reading in ("pixels", "drop") else None
+            maps.append(_read(scores, whole, at, reading, (height, width)))
+    return torch.stack(maps)
+
+
+def covering_mean(drops: Float[Tensor, " n"], at: Squares, size: tuple[int, int]) -> Float[Tensor, "H W"]:
+    """Each pixel's mean over the squares that cover it."""
+    total, count = drops.new_zeros(size), drops.new_zeros(size)
+    for drop, (y0, x0, y1, x1) in zip(drops, at.boxes.tolist(), strict=True):
+        total[y0:y1, x0:x1] += drop
+        count[y0:y1, x0:x1] += 1
+    return total / count
+
+
+def _read(scores: Tensor, whole: Tensor | None, at: Squares, reading: Reading, size: tuple[int, int]) -> Tensor:
+    if whole is None:
+        values = scores
+    else:
+        values = whole - scores
+        if reading == "pixels":
+            return covering_mean(values if values.dtype == torch.float64 else values.float(), at, size)
+    values = values.reshape(at.rows, at.columns)
+    return values if values.dtype in (torch.float64, torch.int64) else values.float()
+
+
+def _top(output: Tensor) -> Tensor:
+    return output.argmax(1)
+
+
+def _target_of_each(model: nn.Module, x: Tensor, target: Target) -> list[Target]:
+    """The target for each image; the top class is that of the whole image, not of each occluded one."""
+    if target is None:
+        return list(top_class(model, x).tolist())
+    if isinstance(target, Tensor):
+        target = target.tolist() if target.ndim else int(target)
+    if not isinstance(target, Sequence) or isinstance(target, str):
+        return [target] * len(x)
+    if len(target) != len(x):
+        raise ConvscopeError(f"{len(target)} targets for {len(x)} images: give one for all, or one an image")
+    return list(target)
+
+
+def _filling(x: Tensor, fill: Fill, generator: torch.Generator | None) -> Tensor:
+    """``(b, c, H, W)``: what a covered pixel shows."""
+    if fill is None or fill == "mean":
+        return torch.zeros_like(x)
+    if isinstance(fill, str):
+        if fill == "noise":
+            noise = torch.randn(x.shape, generator=generator, dtype=torch.float32)
+            return noise.to(x)
+        if fill == "blur":
+            return blur(x, BLUR_SIGMA_FRACTION * min(x.shape[2:]))
+        raise ConvscopeError(f"fill={fill!r} is none of 'mean', 'blur', 'noise', a number, one a channel, an image")
+    values = torch.as_tensor(fill).to(x)
+    if values.ndim == 0 or (values.ndim == 1 and len(values) in (1, x.shape[1])):
+        return values.reshape(1, -1, 1, 1).expand_as(x)
+    if values.ndim == 4 and values.shape[0] in (1, len(x)) and values.shape[1:] == x.shape[1:]:
+        return values.expand_as(x)
+    raise ConvscopeError(
+        f"fill of shape {tuple(values.shape)} for images {tuple(x.shape)}: one number, one a channel, or images"
+    )
+
+
+def blur(x: Float[Tensor, "b c H W"], sigma_px: float) -> Float[Tensor, "b c H W"]:
+    """Gaussian blur, edges repeated."""
+    radius = max(1, math.ceil(3 * sigma_px))
+    offsets = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
+    kernel = (-0.5 * (offsets / sigma_px) ** 2).exp()
+    kernel = (kernel / kernel.sum()).repeat(x.shape[1], 1)
+    x = F.pad(x, (radius,) * 4, mode="replicate")
+    x = F.conv2d(x, kernel[:, None, :, None], groups=x.shape[1])
+    return F.conv2d(x, kernel[:, None, None, :], groups=x.shape[1])

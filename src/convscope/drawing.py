@@ -1,0 +1,65 @@
+"""How an explanation becomes a picture: which scale, which colours, over the photo or beside it.
+
+Gradients with channels are drawn as colours round grey, their maps without channels alone (their pixels are too
+fine to lie on a photo), all others as heat on the part of the photo that the network saw. Gradients are clipped at
+a percentile because of their heavy tails, and the colour bar says so.
+"""
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from convscope.attribution.registry import METHODS
+from convscope.render.colour import colourise, gradient_picture
+from convscope.render.colour_bar import ColourBar
+from convscope.render.overlay import OPACITY, overlay
+from convscope.render.scale import GRADIENT_PERCENTILE, Scale, scale_of
+from convscope.render.tile import Tile
+
+
+def scale_for(method: str, maps: list[Tensor]) -> Scale:
+    """The scale of one map, or the one that several share."""
+    found = METHODS[method]
+    arrays = [_drawn_values(values) for values in maps]
+    percentile = GRADIENT_PERCENTILE if found.look in ("gradient", "grain") else None
+    signed = True if found.look == "gradient" or (found.signed and _any_negative(arrays)) else None
+    return scale_of(arrays, signed=signed, percentile=percentile)
+
+
+def draw_tile(
+    method: str, values: Tensor, photo: Image.Image, *, scale: Scale, caption: str, note: str, warning: str = ""
+) -> Tile:
+    """One map of a method as a tile with its colour bar."""
+    look = METHODS[method].look
+    array = _drawn_values(values)
+    if look == "gradient" and array.ndim == 3:
+        return Tile(gradient_picture(array, scale), caption, note, ColourBar(scale, "grey"), warning, pixels=True)
+    if look in ("gradient", "grain"):
+        return Tile(
+            colourise(array, scale, _grain_colours(scale)), caption, note, _grain_bar(scale), warning, pixels=True
+        )
+    return Tile(overlay(photo, array, scale), caption, note, ColourBar(scale, opacity=OPACITY), warning)
+
+
+def zero_reason(method: str, values: Tensor) -> str:
+    """Why a map is zero everywhere; empty where it is not."""
+    return f"zero everywhere: {METHODS[method].zero}" if not bool(values.any()) else ""
+
+
+def _grain_colours(scale: Scale) -> str:
+    return "diverging" if scale.signed else "magma"
+
+
+def _grain_bar(scale: Scale) -> ColourBar:
+    return ColourBar(scale, _grain_colours(scale))
+
+
+def _drawn_values(values: Tensor) -> np.ndarray:
+    """Float array; a gradient of neither one nor three channels is summed over them."""
+    if values.ndim == 3 and values.shape[0] not in (1, 3):
+        values = values.sum(0)
+    return values.float().numpy()
+
+
+def _any_negative(arrays: list[np.ndarray]) -> bool:
+    return any(bool((array < 0).any()) for array in arrays)

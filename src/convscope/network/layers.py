@@ -1,0 +1,147 @@
+"""The layers of a network: their names, their calls in a pass, and what a misspelt name may have meant.
+
+A layer is named by its dotted path, ``layer4.1.conv2``, as ``named_modules`` gives it, less the wrappers
+``module.`` (data parallel) and ``_orig_mod.`` (``torch.compile``). One module may run several times in a pass
+(a reused ReLU): ``layer1.0.relu#2`` is its second call.
+"""
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convscope.errors import ConvscopeError, nearest
+from convscope.network.evaluation import evaluation
+
+_WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
+_CALL = re.compile(r"^(?P<path>.*?)(?:#(?P<number>[1-9]\d*))?$")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A module, and which of its calls in a pass is meant (``None``: the only one)."""
+
+    path: str
+    module: nn.Module
+    number: int | None
+
+
+@dataclass(frozen=True)
+class LayerOutput:
+    """One call of one layer in a pass, in the order in which the calls ended."""
+
+    name: str
+    module: nn.Module
+    output: Tensor
+
+
+def named_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Every layer below ``model`` by its name, composites too, aliases left out; in order of definition."""
+    wrapped: set[str] = set()
+    found: dict[str, nn.Module] = {}
+    for path, module in model.named_modules():
+        if inner := _WRAPPERS.get(type(module).__name__):
+            wrapped.add(f"{path}.{inner}".lstrip("."))
+        name = _without_wrappers(path, wrapped)
+        if name:
+            found.setdefault(name, module)
+    return found
+
+
+def _without_wrappers(path: str, wrapped: set[str]) -> str:
+    parts = path.split(".")
+    return ".".join(p for i, p in enumerate(parts) if ".".join(parts[: i + 1]) not in wrapped)
+
+
+def find_call(model: nn.Module, name: str) -> Call:
+    """The module and call that ``name`` stands for.
+
+    Raises:
+        ConvscopeError: no such layer; the message has the nearest names.
+    """
+    match = _CALL.match(name)
+    assert match is not None  # the pattern matches every string
+    path, number = match["path"], match["number"]
+    layers = named_layers(model)
+    module = layers.get(path)
+    if module is None:
+        module = dict(model.named_modules(remove_duplicate=False)).get(path)  # an alias, or a wrapper's own path
+    if module is None or not path:
+        raise ConvscopeError(f"no layer {name!r} in {type(model).__name__}{_meant(path, layers)}")
+    return Call(path, module, int(number) if number else None)
+
+
+def _meant(path: str, layers: dict[str, nn.Module]) -> str:
+    hint = nearest(path, layers)
+    parent = path.rsplit(".", 1)[0]
+    inside = [name for name in layers if name.startswith(f"{parent}.") and name.count(".") == parent.count(".") + 1]
+    if not hint and inside:
+        hint = f"; inside {parent!r} are {', '.join(inside[:8])}"
+    return f"{hint} (`convscope layers` lists all {len(layers)})"
+
+
+def refuse_opaque(model: nn.Module) -> None:
+    """Hooks do not run inside scripted and compiled modules: say so instead of recording nothing."""
+    for path, module in model.named_modules():
+        where = f"{type(model).__name__}" + (f", at {path!r}" if path else "")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ConvscopeError(f"cannot see inside TorchScript ({where}); load the Python model instead")
+        if type(module).__name__ == "OptimizedModule":
+            raise ConvscopeError(f"cannot see inside a compiled model ({where}); give the model before torch.compile")
+        if getattr(module, "_compiled_call_impl", None) is not None:
+            raise ConvscopeError(f"cannot see inside a compiled model ({where}); give one without .compile()")
+
+
+def run_model(model: nn.Module, x: Any) -> Any:
+    """``model(x)``, ``model(*x)`` for a tuple, ``model(**x)`` for a dict."""
+    if isinstance(x, dict):
+        return model(**x)
+    return model(*x) if isinstance(x, tuple) else model(x)
+
+
+def trace_layers(model: nn.Module, x: Any, visit: Callable[[LayerOutput], None], *, graph: bool = False) -> Any:
+    """Run ``model`` on ``x`` in evaluation mode and show ``visit`` each tensor output, composites after their parts.
+
+    Whether a module runs again is known only after the pass: its first call arrives with its plain name, later
+    ones as ``name#k``; ``number_calls`` makes them alike.
+    """
+    refuse_opaque(model)
+    thread = threading.get_ident()
+    counts: Counter[str] = Counter()
+
+    def hook(name: str) -> Callable[[nn.Module, object, object], None]:
+        def after(module: nn.Module, _args: object, output: object) -> None:
+            if threading.get_ident() != thread:
+                return
+            counts[name] += 1
+            if isinstance(output, Tensor):
+                visit(LayerOutput(name if counts[name] == 1 else f"{name}#{counts[name]}", module, output))
+
+        return after
+
+    with ExitStack() as undo, evaluation(model), torch.set_grad_enabled(graph):
+        for name, module in named_layers(model).items():
+            undo.callback(module.register_forward_hook(hook(name)).remove)
+        return run_model(model, x)
+
+
+def recorded_outputs(model: nn.Module, x: Any, *, graph: bool = False) -> list[LayerOutput]:
+    """All calls of all layers with a tensor output, in the order in which they ended; ``#k`` where reused.
+
+    The outputs are as they were handed on: an in-place layer after them may have written into them.
+    """
+    found: list[LayerOutput] = []
+    trace_layers(model, x, found.append, graph=graph)
+    return number_calls(found)
+
+
+def number_calls(found: list[LayerOutput]) -> list[LayerOutput]:
+    """``relu``, ``relu#2`` -> ``relu#1``, ``relu#2``; a layer that ran once keeps its plain name."""
+    reused = {item.name.split("#")[0] for item in found if "#" in item.name}
+    return [LayerOutput(f"{i.name}#1", i.module, i.output) if i.name in reused else i for i in found]

@@ -1,0 +1,163 @@
+"""The window of an operation that nobody described: measured on the operation itself.
+
+Claim. A node of the recorded graph is a function from the gradient of its output to the gradient of its input, and
+can be called alone. A gradient that is zero but in row i of the output comes back non-zero in exactly those rows of
+the input that row i reads: the support of the transposed Jacobian. So
+
+    S(i) = { j : node(e_i)[j] != 0 for some channel and column },
+
+with e_i positive numbers in row i. All S(i) together are the operation's window at every position, borders included;
+a rule ``advance * (i // period) + taps`` is accepted only where it holds for every unit of the map's middle half.
+Otherwise there is none: nothing is guessed, and the reported window is the whole input.
+
+Most unknown operations read their own position only. That is proven without n probes: if for every binary digit of
+the row's number the rows with a 1 come back in rows with a 1, and those with a 0 in rows with a 0, then S(i) is
+within {i} (2 log2 n probes).
+
+The probe leaves no trace: no ``.grad`` is written (the node is called, not the engine), no hook fires, no saved
+tensor is freed. It is not made where a call would run more than a formula: a checkpoint runs its part of the
+network again and writes gradients, compiled code reuses its buffers; those are refused by name.
+
+Pitfalls: the support is that of this input (a row whose units are all dead looks unread; inside a pointwise
+operation that is not believed). Rows and columns are measured apart: a warp that turns the image gets the hull.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+from torch.autograd.graph import Node
+
+from convscope.errors import ConvscopeError
+from convscope.network import saved_fields
+from convscope.network.image_axes import LOST, Edge, Place, Step, blended, kept
+from convscope.network.window_algebra import Reach
+
+Taps = tuple[tuple[int, ...], ...]
+# calling one of these runs a network or reuses its buffers: names as saved_fields.operation gives them
+CLOSED = ("Checkpoint", "CompiledFunction", "DifferentiableGraph")
+LONGEST_PERIOD = 8  # units; a pixel shuffle by 8 is the largest in use
+
+
+def measure(edge: Edge, place: Place) -> Step:
+    """One axis through an unknown operation. Raises ConvscopeError, naming the operation, where it cannot be called."""
+    if any(name in edge.node.name() for name in CLOSED):
+        raise ConvscopeError(
+            f"cannot see into {edge.node.name()}, so no receptive field is known above it; "
+            "possible: the same network without compilation, scripting or reentrant checkpoints"
+        )
+    if len(edge.inputs) != len(edge.shape):
+        return LOST
+    if edge.inputs[place.dim] != edge.shape[place.dim] and not place.fills(edge.inputs):
+        return LOST
+    after = place if edge.inputs[place.dim] == edge.shape[place.dim] else Place(place.dim, 1, edge.shape[place.dim])
+    if after == place and _reads_itself_only(edge, place):
+        return _own_position(edge, place)
+    read = np.array([_support(edge, place, after, [unit]) for unit in range(after.size)])
+    if read.all():
+        return blended(after)
+    return Step(after, Reach(*_fitted(read), table=_listed(read)))
+
+
+def pointwise(edge: Edge, place: Place) -> Step:
+    """Activations, sums, products, whatever acts on other dimensions. Inputs of one unit broadcast."""
+    if len(edge.shape) < -place.dim:
+        return LOST
+    if edge.inputs[place.dim] == edge.shape[place.dim]:
+        return kept(place)
+    return LOST if edge.inputs[place.dim] == 1 else measure(edge, place)
+
+
+def _own_position(edge: Edge, place: Place) -> Step:
+    if place.size == 1:
+        return Step(place, Reach(None, table=np.zeros((1, 1), dtype=np.int64)))  # one unit proves no rule
+    read = _support(edge, place, place, range(place.size))
+    middle = read[_middle(place.size)]
+    if middle.any():
+        return kept(place)  # a row of zeros among others is a dead unit, not a border
+    return Step(place, Reach(((),), table=np.where(read, np.arange(place.size), -1)[:, None]))
+
+
+def _reads_itself_only(edge: Edge, place: Place) -> bool:
+    units = np.arange(place.size)
+    for digit in range((place.size - 1).bit_length()):
+        ones = (units >> digit & 1).astype(bool)
+        for rows in (ones, ~ones):
+            if (_support(edge, place, place, np.flatnonzero(rows)) & ~rows).any():
+                return False
+    return True
+
+
+def _support(edge: Edge, before: Place, after: Place, units: Sequence[int] | np.ndarray) -> Bool[np.ndarray, " _n"]:
+    """Which rows of the input get a gradient when ``units`` of the output have one."""
+    gradient = saved_fields.blank(edge.node, edge.output)
+    chosen = torch.zeros(after.size, dtype=torch.bool)
+    chosen[torch.as_tensor(np.asarray(units), dtype=torch.long)] = True
+    rows = chosen.repeat_interleave(after.inner).repeat(edge.shape[after.dim] // (after.size * after.inner))
+    rows = rows.to(gradient.device).view(-1, *[1] * (-after.dim - 1))
+    # positive numbers without a pattern, so that no sum cancels; not drawn: the random state stays as it is
+    pattern = torch.arange(gradient.numel(), device=gradient.device) * 0.618034 % 1 + 0.5
+    gradient += torch.where(rows, pattern.view(gradient.shape), 0).to(gradient.dtype)
+    back = _called(edge, gradient)
+    if back is None:
+        return np.zeros(before.size, dtype=bool)
+    others = [dim for dim in range(back.ndim) if dim != back.ndim + before.dim]
+    touched = (back != 0).sum(others) if others else back != 0
+    return (touched.view(-1, before.size, before.inner) != 0).any(2).any(0).cpu().numpy()
+
+
+def _called(edge: Edge, gradient: Tensor) -> Tensor | None:
+    """The gradient of the edge's input, given that of its output: the node called by itself."""
+    node, outputs = edge.node, len(saved_fields.shapes(edge.node))
+    custom = isinstance(node, BackwardCFunction)
+    absent = [saved_fields.blank(node, other) if custom else None for other in range(outputs)]
+    arguments = [gradient if other == edge.output else absent[other] for other in range(outputs)]
+    try:
+        with torch.no_grad():
+            back = node.apply(*arguments) if custom else node(*arguments)  # pyright: ignore
+    except Exception as error:
+        raise ConvscopeError(f"cannot measure the window of {node.name()}: {error}") from error
+    inputs = tuple(back) if isinstance(back, (tuple, list)) else (back,)
+    return inputs[_argument(node, edge.index) if custom else edge.index]
+
+
+def _argument(node: Node, index: int) -> int:
+    """The position among *all* arguments of a custom Function, numbers included, of its ``index``-th edge."""
+    needed = [k for k, needs in enumerate(getattr(node, "needs_input_grad")) if needs]  # noqa: B009 (not in Node's type)
+    edges = [k for k, (source, _) in enumerate(node.next_functions) if source is not None]
+    return needed[edges.index(index)]
+
+
+def _middle(units: int) -> slice:
+    return slice(units // 4, units - units // 4)
+
+
+def _fitted(read: Bool[np.ndarray, "units inputs"]) -> tuple[Taps | None, int]:
+    """Taps and advance of the rule that all units of the middle half obey; no taps where there is none."""
+    first, last, _ = _middle(len(read)).indices(len(read))
+    rows = {unit: frozenset(np.flatnonzero(read[unit]).tolist()) for unit in range(first, last)}
+    if not any(rows.values()):
+        return ((),), 1
+    for period in range(1, min(LONGEST_PERIOD, len(rows) // 2) + 1):
+        pairs = [(rows[unit], rows[unit + period]) for unit in range(first, last - period)]
+        moves = {min(there) - min(here) for here, there in pairs if here and there}
+        advance = min(moves) if len(moves) == 1 else 0
+        if advance > 0 and all(there == frozenset(row + advance for row in here) for here, there in pairs):
+            return tuple(_taps(rows, phase, period, advance) for phase in range(period)), advance
+    return None, 1
+
+
+def _taps(rows: dict[int, frozenset[int]], phase: int, period: int, advance: int) -> tuple[int, ...]:
+    unit = next(unit for unit in rows if unit % period == phase)
+    return tuple(sorted(row - advance * (unit // period) for row in rows[unit]))
+
+
+def _listed(read: Bool[np.ndarray, "units inputs"]) -> np.ndarray:
+    """The same as indices ``(units, taps)``, -1 where there is none."""
+    table = np.full((len(read), max(1, read.sum(1).max())), -1, dtype=np.int64)
+    for unit, row in enumerate(read):
+        table[unit, : row.sum()] = np.flatnonzero(row)
+    return table

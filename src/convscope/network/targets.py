@@ -1,0 +1,239 @@
+"""What is explained: a class, a unit, one neuron, or any function of the network's output.
+
+A class is a number or a name (upper or lower case, ``_`` or blank do not matter; a name that two classes share
+is refused). A unit is ``layer4.1.conv2:447``, its score the mean over its map; a neuron is
+``layer4.1.conv2:447@3,4``, channel 447 at row 3, column 4. A callable turns the network's raw output into
+``(b,)`` scores: a sum of logits, the log-probability of a word. ``None`` is each image's own top class. A
+sequence gives one target an image, and must have as many as there are images.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.errors import ConvscopeError, nearest
+
+Scorer = Callable[[Any], Tensor]
+Target = None | int | str | Sequence[int | str] | Tensor | Scorer
+
+_UNIT = re.compile(r"^(?P<layer>[^:@]+):(?P<unit>\d+)(?:@(?P<y>\d+),(?P<x>\d+))?$")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One channel of a layer, or one neuron of it; ``str`` gives the name that it is known by everywhere."""
+
+    layer: str
+    unit: int
+    position: tuple[int, int] | None = None  # y, x on the layer's map
+
+    def __str__(self) -> str:
+        where = "" if self.position is None else f"@{self.position[0]},{self.position[1]}"
+        return f"{self.layer}:{self.unit}{where}"
+
+
+def parse_unit(text: str) -> Unit | None:
+    """``"layer4.1.conv2:447@3,4"`` -> Unit; None where the text is no unit's name."""
+    match = _UNIT.match(text)
+    if match is None:
+        return None
+    position = (int(match["y"]), int(match["x"])) if match["y"] else None
+    return Unit(match["layer"], int(match["unit"]), position)
+
+
+def class_index(name: str, classes: Sequence[str]) -> int:
+    """The number of a class by its name; a number as text where no class is called that.
+
+    Raises:
+        ConvscopeError: unknown (with the nearest names) or ambiguous (with the numbers that share it).
+    """
+    folded = [_fold(c) for c in classes]
+    found = [i for i, c in enumerate(classes) if c == name] or [i for i, c in enumerate(folded) if c == _fold(name)]
+    if len(found) > 1:
+        numbers = ", ".join(str(i) for i in found)
+        raise ConvscopeError(f"class name {name!r} is shared by classes {numbers}; give one of these numbers")
+    if found:
+        return found[0]
+    if re.fullmatch(r"\d+", name):
+        return int(name)
+    if not classes:
+        raise ConvscopeError(f"class {name!r} was asked for by name, but this network has no class names")
+    raise ConvscopeError(f"no class {name!r} among the network's {len(classes)}{nearest(name, classes)}")
+
+
+def _fold(name: str) -> str:
+    return " ".join(name.replace("_", " ").casefold().split())
+
+
+def resolve_names(target: Target, classes: Sequence[str]) -> Target:
+    """Class names replaced by their numbers; unit names, numbers, callables and None as they are."""
+    if isinstance(target, str):
+        is_class = any(_fold(c) == _fold(target) for c in classes)
+        return target if parse_unit(target) and not is_class else class_index(target, classes)
+    if isinstance(target, Sequence):
+        named = [resolve_names(t, classes) for t in target]
+        return [n for n in named if isinstance(n, int | str)]
+    return target
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A target made ready for a pass: the units that must be tapped, and how the scores are read off it."""
+
+    target: Target
+    units: tuple[Unit, ...]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers whose outputs the scores need, each once."""
+        return tuple(dict.fromkeys(u.layer for u in self.units))
+
+    @property
+    def needs_output(self) -> bool:
+        """False where all is read at inner layers, so that the pass may stop there."""
+        if isinstance(self.target, str):
+            return False
+        return not (isinstance(self.target, list | tuple) and len(self.units) == len(self.target) > 0)
+
+
+def aim(target: Target) -> Aim:
+    """Parse a target; class names must have been resolved before.
+
+    Raises:
+        ConvscopeError: text that is neither a unit's name nor a number.
+    """
+    if isinstance(target, Sequence) and not isinstance(target, str):
+        target = [_number_or_unit(t) for t in target]
+        return Aim(target, tuple(u for t in target if isinstance(t, str) and (u := parse_unit(t))))
+    if isinstance(target, str):
+        target = _number_or_unit(target)
+        unit = parse_unit(target) if isinstance(target, str) else None
+        return Aim(target, (unit,) if unit else ())
+    return Aim(target, ())
+
+
+def _number_or_unit(target: int | str) -> int | str:
+    if isinstance(target, str) and parse_unit(target) is None:
+        if re.fullmatch(r"\d+", target):
+            return int(target)
+        raise ConvscopeError(
+            f"target {target!r} is neither a number nor a unit such as 'layer4:12'; class names need a network "
+            "loaded with its classes: convscope.explain(net, ...)"
+        )
+    return target
+
+
+def scores(aim: Aim, output: Any, activations: Mapping[str, Tensor], *, score: str = "logit") -> Tensor:
+    """``(b,)`` explained scores of one pass.
+
+    Raises:
+        ConvscopeError: a class or unit out of range, or a count of targets that is not the count of images.
+    """
+    target = aim.target
+    if callable(target) and not isinstance(target, Tensor):
+        return _checked(target(output))
+    if isinstance(target, str):
+        return unit_scores(aim.units[0], activations[aim.units[0].layer])
+    batch = len(activations[aim.layers[0]]) if output is None else len(class_logits(output))
+    if isinstance(target, Tensor) and target.ndim == 0:
+        target = int(target)
+    if target is None or isinstance(target, int):
+        return _class_scores(class_logits(output), target, score)
+    listed = target.tolist() if isinstance(target, Tensor) else list(target)
+    if len(listed) != batch:
+        raise ConvscopeError(f"{len(listed)} targets for {batch} images: give one for all, or one an image")
+    return torch.stack([_one(t, i, aim, output, activations, score) for i, t in enumerate(listed)])
+
+
+def _one(target: Any, image: int, aim: Aim, output: Any, activations: Mapping[str, Tensor], score: str) -> Tensor:
+    if isinstance(target, str):
+        unit = next(u for u in aim.units if str(u) == str(parse_unit(target)))
+        return unit_scores(unit, activations[unit.layer][image : image + 1])[0]
+    if not isinstance(target, int):
+        raise ConvscopeError(f"target {target!r} of image {image} is neither a class number nor a unit")
+    return _class_scores(class_logits(output)[image : image + 1], target, score)[0]
+
+
+def _class_scores(logits: Tensor, target: int | None, score: str) -> Tensor:
+    if score not in ("logit", "probability"):
+        raise ConvscopeError(f"score {score!r} is neither 'logit' nor 'probability'")
+    values = logits.softmax(1) if score == "probability" else logits
+    if target is None:
+        return values.gather(1, logits.argmax(1, keepdim=True))[:, 0]
+    count = logits.shape[1]
+    if not 0 <= target < count:
+        raise ConvscopeError(f"class {target} was asked for, but the network has {count} classes (0 to {count - 1})")
+    return values[:, target]
+
+
+def class_logits(output: Any) -> Tensor:
+    """The ``(b, classes)`` tensor in a network's output: itself, or its ``.logits``.
+
+    Raises:
+        ConvscopeError: anything else; a callable target can read any output.
+    """
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        shape = f" of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else ""
+        raise ConvscopeError(
+            f"the network returns a {type(output).__name__}{shape}, not (b, classes) logits; give a callable target "
+            "that turns the output into (b,) scores"
+        )
+    return logits
+
+
+def unit_scores(unit: Unit, activation: Tensor) -> Tensor:
+    """``(b,)``: the mean over the unit's map ``(b, c, h, w)``, the neuron's value, or a linear layer's ``(b, c)``.
+
+    Raises:
+        ConvscopeError: unit or position out of range, or a layer whose output is no map.
+    """
+    check_unit(unit, activation)
+    maps = activation[:, unit.unit]
+    if unit.position is None:
+        return maps.flatten(1).mean(1) if maps.ndim > 1 else maps
+    return maps[:, unit.position[0], unit.position[1]]
+
+
+def check_unit(unit: Unit, activation: Tensor) -> None:
+    """Refuse a unit or a position that the layer's output ``(b, c, h, w)`` or ``(b, c)`` does not have."""
+    if activation.ndim not in (2, 4):
+        raise ConvscopeError(f"layer {unit.layer!r} gives {tuple(activation.shape)}: neither maps nor single units")
+    count = activation.shape[1]
+    if unit.unit >= count:
+        raise ConvscopeError(f"unit {unit.unit} was asked for, but layer {unit.layer!r} has {count} units")
+    if unit.position is not None:
+        y, x = unit.position
+        h, w = activation.shape[2:] if activation.ndim == 4 else (0, 0)
+        if y >= h or x >= w:
+            size = f"a map of {h} x {w}" if h else "no map"
+            raise ConvscopeError(f"position {y},{x} was asked for, but layer {unit.layer!r} has {size}")
+
+
+def class_targets(target: Target, logits: Tensor) -> Tensor:
+    """``(b,)`` class numbers, for methods that explain classes only.
+
+    Raises:
+        ConvscopeError: a unit or a callable, a class out of range, a count that is not that of the images.
+    """
+    if callable(target) and not isinstance(target, Tensor):
+        raise ConvscopeError("this method explains classes, not a callable target")
+    aimed = aim(target)
+    if aimed.units:
+        raise ConvscopeError(f"this method explains classes, not the unit {aimed.units[0]}")
+    if target is None:
+        return logits.argmax(1)
+    scores(aimed, logits, {})  # checks range and count
+    wanted = torch.as_tensor(aimed.target, device=logits.device)
+    return wanted.expand(len(logits))
+
+
+def _checked(values: Any) -> Tensor:
+    if not isinstance(values, Tensor) or values.ndim != 1:
+        got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ConvscopeError(f"the target function returned {got}; it must turn the output into (b,) scores")
+    return values

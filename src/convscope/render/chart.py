@@ -1,0 +1,159 @@
+"""Charts that stand in sheets: bars of class probabilities, always from 0 to 1, so that no two need be rescaled.
+
+Drawn with matplotlib's objects on a canvas of their own (no pyplot: no global figure, no window, safe in threads).
+"""
+
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.ft2font import FT2Font
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from convscope.errors import ConvscopeError
+from convscope.render.typography import FAINT, GREY, Type, font, wrap
+
+MARKED, BAR, TRACK = "#2a788e", "#9fb3bf", "#eef1f3"  # the first: viridis at 0.4
+_BAR_HEIGHT, _AXIS_HEIGHT = 26.0, 18.0  # points: a bar with its name, the numbers below them all
+_STEP, _LEAST_HEIGHT, _NUMBER = 50.0, 17.0, 60.0  # points: from bar to bar at most; of a bar at least; of its number
+_AXIS, _TITLE = 9.0, 12.5  # points of type
+
+Prediction = tuple[str, float]  # class name, probability
+
+
+def probability_bars(
+    predictions: Sequence[Prediction],
+    *,
+    marked: Collection[str] = (),
+    title: str = "",
+    width: int = 256,
+    height: int = 256,
+    pixel_ratio: int = 2,
+) -> Image.Image:
+    """One bar a class in the order given, as ``predict`` returns them; ``marked`` classes in another colour.
+
+    Sizes in points. Raises :class:`ConvscopeError` for no class or numbers that are no probabilities.
+    """
+    return _charts([(title, predictions)], marked, (width, height), pixel_ratio)
+
+
+def before_and_after_bars(
+    before: Sequence[Prediction],
+    after: Sequence[Prediction],
+    *,
+    titles: tuple[str, str] = ("before", "after"),
+    marked: Collection[str] = (),
+    width: int = 530,
+    height: int = 256,
+    pixel_ratio: int = 2,
+) -> Image.Image:
+    """Two charts side by side on one scale, e.g. before and after units were switched off; else as the one above."""
+    panels = [(titles[0], before), (titles[1], after)]
+    return _charts(panels, marked, (width, height), pixel_ratio)
+
+
+def _charts(
+    panels: Sequence[tuple[str, Sequence[Prediction]]],
+    marked: Collection[str],
+    size: tuple[int, int],
+    pixel_ratio: int,
+) -> Image.Image:
+    width, height = size
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72 * pixel_ratio, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    gap = 18
+    each = (width - gap * (len(panels) - 1)) / len(panels)
+    most = max(len(predictions) for _, predictions in panels)
+    for number, (title, predictions) in enumerate(panels):
+        _check(predictions)
+        axes = figure.add_axes((number * (each + gap) / width, 0, each / width, 1))
+        axes.set(xlim=(0, each), ylim=(height, 0))
+        axes.axis("off")
+        _Panel(axes, each, height).draw(title, predictions, marked, most)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def _check(predictions: Sequence[Prediction]) -> None:
+    if not predictions:
+        raise ConvscopeError("a chart of probabilities needs at least one class")
+    for name, probability in predictions:
+        if not 0 <= probability <= 1 + 1e-6:  # a softmax in float32 may sum to a little more
+            raise ConvscopeError(f"{probability} is not a probability, but was given for {name!r}")
+
+
+class _Panel:
+    """One chart, drawn on axes whose unit is a point and whose y runs down."""
+
+    def __init__(self, axes: Axes, width: float, height: float) -> None:
+        self.axes, self.width, self.height = axes, width, height
+
+    def draw(self, title: str, predictions: Sequence[Prediction], marked: Collection[str], most: int) -> None:
+        top = 26.0 if title else 4.0
+        if title:
+            self.text(0, top / 2 - 4, title, Type(_TITLE, bold=True), "left", self.width)
+        room = self.height - _AXIS_HEIGHT - top
+        high = min(_BAR_HEIGHT, 0.9 * room / most)
+        if high < _LEAST_HEIGHT:
+            needed = self.height - room + most * _LEAST_HEIGHT / 0.9
+            raise ConvscopeError(f"{most} bars need a height of {needed:.0f} points to be read, not {self.height:g}")
+        step = min(_STEP, (room - high) / max(1, most - 1))
+        for place, (name, probability) in enumerate(predictions):
+            self.bar(top + place * step, high, name, probability, marked=name in marked)
+        self.axis(top + (len(predictions) - 1) * step + high)
+
+    def bar(self, y: float, high: float, name: str, probability: float, *, marked: bool) -> None:
+        """``high`` points: the name and the number on a line, the bar on its track close below it."""
+        thick, size = 0.35 * high, 0.42 * high
+        self.text(0, y + 0.25 * high, name, Type(size, bold=marked), "left", self.width - _NUMBER)
+        self.text(self.width, y + 0.25 * high, _percent(probability), Type(size, bold=marked), "right", _NUMBER)
+        self.rectangle(0, y + high - thick, self.width, thick, TRACK)
+        self.rectangle(0, y + high - thick, self.width * min(probability, 1.0), thick, MARKED if marked else BAR)
+
+    def axis(self, y: float) -> None:
+        for share, label, align in ((0.0, "0", "left"), (0.5, "50 %", "center"), (1.0, "100 %", "right")):
+            x = share * self.width
+            self.axes.plot((x, x), (y + 1, y + 4), color=FAINT, linewidth=0.8, clip_on=False)
+            self.text(x, y + 10, label, Type(_AXIS, GREY), align, self.width / 3)
+
+    def text(self, x: float, y: float, text: str, type_: Type, align: str, room: float) -> None:
+        lines = wrap(_printable(text), font(round(4 * type_.size), type_.bold), round(4 * room), 1)
+        self.axes.text(
+            x,
+            y,
+            lines[0] if lines else "",
+            color=type_.colour,
+            horizontalalignment=align,
+            verticalalignment="center",
+            fontproperties=FontProperties(family="DejaVu Sans", size=type_.size, weight="bold" if type_.bold else 400),
+            parse_math=False,  # a class may be called "$100"
+        )
+
+    def rectangle(self, x: float, y: float, width: float, height: float, colour: str) -> None:
+        self.axes.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="none", antialiased=True))
+
+
+def _percent(probability: float) -> str:
+    """One digit after the point; never 0 or 100 for what is neither."""
+    if 0 < probability < 0.0005:
+        return "< 0.1 %"
+    if 0.9995 <= probability < 1:
+        return "> 99.9 %"
+    return f"{100 * probability:.1f} %"
+
+
+@lru_cache(maxsize=1)
+def _glyphs() -> frozenset[int]:
+    return frozenset(FT2Font(str(Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))).get_charmap())
+
+
+def _printable(text: str) -> str:
+    """Letters that the font lacks as boxes: matplotlib would draw the same, with a warning for each."""
+    return "".join(letter if ord(letter) in _glyphs() else "□" for letter in text)

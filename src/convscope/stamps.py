@@ -1,0 +1,56 @@
+"""The stamp on every result: which model, which data, which versions, which seed, which command made it."""
+
+import hashlib
+import importlib.metadata
+import shlex
+import sys
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from convscope.network.loading import Network
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Where a result comes from. ``model_hash`` and ``data_hash`` are the first 16 hex digits of a SHA-256."""
+
+    model: str
+    model_hash: str
+    data_hash: str
+    versions: str
+    seed: int | None
+    command: str
+
+    def line(self) -> str:
+        """One line for the foot of a picture."""
+        seed = "" if self.seed is None else f"  seed {self.seed}"
+        return f"{self.model}  model {self.model_hash[:8]}  data {self.data_hash[:8]}  {self.versions}{seed}"
+
+    def fields(self) -> dict[str, str | int | None]:
+        """Name -> value, for files."""
+        return asdict(self)
+
+
+def stamp(net: Network, photo: Image.Image, seed: int | None = None) -> Stamp:
+    """The stamp of a result that ``net`` gave on ``photo``."""
+    return Stamp(net.name, net.fingerprint, _pixels_hash(photo), versions(), seed, _command())
+
+
+@cache
+def versions() -> str:
+    """``convscope 0.1.0, torch 2.15.0``."""
+    return f"convscope {importlib.metadata.version('convscope')}, torch {torch.__version__.split('+')[0]}"
+
+
+def _pixels_hash(photo: Image.Image) -> str:
+    return hashlib.sha256(repr(photo.size).encode() + photo.tobytes()).hexdigest()[:16]
+
+
+def _command() -> str:
+    """The command line, where the program is convscope's own; else empty: a notebook's says nothing."""
+    program = Path(sys.argv[0]).name if sys.argv else ""
+    return shlex.join([program, *sys.argv[1:]]) if program == "convscope" else ""

@@ -1,0 +1,51 @@
+"""Files that are whole or not there: written beside their place, then renamed into it."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from convscope.errors import ConvscopeError
+
+
+def write_file(path: Path, content: bytes) -> Path:
+    """Write ``content`` to ``path`` at once; folders above it are made.
+
+    Raises:
+        ConvscopeError: it cannot be written there; what was there before stays.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            Path(aside).chmod(0o666 & ~_umask())
+            Path(aside).replace(path)
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ConvscopeError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def writable_folder(path: Path) -> Path:
+    """``path``, if files could be made in it; nothing is made yet, so that a refused run leaves no trace.
+
+    Raises:
+        ConvscopeError: a file has that name, or the folder cannot be written into.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConvscopeError(f"cannot write into {path}: it is a file, not a folder")
+    existing = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ConvscopeError(f"cannot write into {path}: {existing} does not allow it")
+    return path

@@ -1,0 +1,1 @@
+"""Tests mirror ``src/convscope``; ``nets.py`` has the hard nets, ``oracles.py`` the slow paper replicas."""

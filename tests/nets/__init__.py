@@ -1,0 +1,118 @@
+"""Hard nets: small, seeded, float64, each with one property that breaks naive tools.
+
+A factory returns a new net in eval mode, watches it for traces (``tests/untouched.py``) and leaves torch's global
+random state alone. ``SAME_WEIGHTS`` are one function of one set of weights, written in the ways people write a
+ReLU: every method must give all of them the same answer. Inputs come from ``images()``; every net takes 12 x 12
+pixels, and all but ``mlp`` any size from 8 x 8; ``CLASSES`` outputs. Every factory also takes ``seed=`` and
+``dtype=``.
+"""
+
+from tests.nets.building import CLASSES, SIDE, hard_net, images
+from tests.nets.graphs import (
+    OutOfOrder,
+    checkpointed,
+    custom_function,
+    dict_output,
+    no_grad,
+    norm_dropout,
+    raises_for,
+    raises_on_call,
+    residual,
+    shared_conv,
+    skip,
+    two_inputs,
+    unused_layer,
+    view_write,
+    writes_input,
+)
+from tests.nets.heads_windows import conv_relu_gap, gap_linear, overlapping_pool, pool_conv, strided
+from tests.nets.rectifiers import (
+    RECTIFIERS,
+    SAME_WEIGHTS,
+    clipped,
+    four_channel,
+    frozen,
+    functional_inplace_relu,
+    functional_relu,
+    gelu_only,
+    grey,
+    hardswish_mix,
+    inplace_relu,
+    linear_only,
+    method_relu,
+    mlp,
+    plain,
+    rectified_by,
+    reused_inplace_relu,
+    reused_relu,
+)
+
+EVERY = (
+    *SAME_WEIGHTS,
+    checkpointed,
+    clipped,
+    conv_relu_gap,
+    custom_function,
+    frozen,
+    gap_linear,
+    gelu_only,
+    hardswish_mix,
+    linear_only,
+    mlp,
+    norm_dropout,
+    overlapping_pool,
+    pool_conv,
+    residual,
+    shared_conv,
+    skip,
+    strided,
+    unused_layer,
+    view_write,
+)
+"""Factories without arguments, from 3-channel images to logits, whose outputs carry a graph."""
+
+__all__ = [
+    "CLASSES",
+    "EVERY",
+    "RECTIFIERS",
+    "SAME_WEIGHTS",
+    "SIDE",
+    "OutOfOrder",
+    "checkpointed",
+    "clipped",
+    "conv_relu_gap",
+    "custom_function",
+    "dict_output",
+    "four_channel",
+    "frozen",
+    "functional_inplace_relu",
+    "functional_relu",
+    "gap_linear",
+    "gelu_only",
+    "grey",
+    "hard_net",
+    "hardswish_mix",
+    "images",
+    "inplace_relu",
+    "linear_only",
+    "method_relu",
+    "mlp",
+    "no_grad",
+    "norm_dropout",
+    "overlapping_pool",
+    "plain",
+    "pool_conv",
+    "raises_for",
+    "raises_on_call",
+    "rectified_by",
+    "residual",
+    "reused_inplace_relu",
+    "reused_relu",
+    "shared_conv",
+    "skip",
+    "strided",
+    "two_inputs",
+    "unused_layer",
+    "view_write",
+    "writes_input",
+]
