@@ -16,7 +16,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from benchmarks.memory import peak_megabytes
+from benchmarks.memory import peak_mebibytes
 from benchmarks.peers import available, grad_cams
 from benchmarks.timing import as_row, interleaved
 from convscope.attribution import occlusion
@@ -97,7 +97,7 @@ def print_memory(name: str, device: str) -> None:
     for label, prepare in engines.items():
         for stride, batch in ((32, 8), (16, 8), (8, 8), (16, 1), (16, 32)):
             positions = (-(-(SIDE - 32) // stride) + 1) ** 2
-            added = peak_megabytes(functools.partial(prepare, name, device, stride, batch))
+            added = peak_mebibytes(functools.partial(prepare, name, device, stride, batch))
             print(f"  {label:<12} {positions:4d} positions in batches of {batch:2d}: {added:7.0f} MiB")
 
 
@@ -113,7 +113,7 @@ def main() -> None:
     for name in options.only or LAYERS:
         time_grad_cam(name, options.device, options.rounds)
     smallest = (options.only or ["squeezenet1_0"])[0]
-    time_occlusion(smallest, options.device, min(options.rounds, 5), size=32, stride=16, batch=32)
+    time_occlusion(smallest, options.device, min(options.rounds, 3), size=32, stride=16, batch=32)
     print_memory(smallest, options.device)
 
 

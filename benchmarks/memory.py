@@ -1,18 +1,21 @@
 """The most memory one call takes beyond what stood before it, measured in a process of its own.
 
-The high-water mark of a process (``ru_maxrss``) never falls, so every call that is measured gets a fresh process.
-On a GPU torch's allocator is asked in its place.
+Linux keeps the highest resident size of a process (``VmHWM``) and sets it back on request (``clear_refs``); so no
+sample is missed. Every call gets a fresh process: what an earlier call left in the allocator would hide it. The
+number of ``getrusage`` is of no use here: a process inherits it from the one that started it. On a GPU torch's
+allocator is asked instead.
 """
 
 import multiprocessing
-import resource
+import re
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import torch
 
 
-def peak_megabytes(prepare: Callable[[], Callable[[], object]]) -> float:
+def peak_mebibytes(prepare: Callable[[], Callable[[], object]]) -> float:
     """What the call that ``prepare()`` returns adds at its peak; ``prepare`` must be importable (not a lambda)."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -34,6 +37,14 @@ def _measure(prepare: Callable[[], Callable[[], object]], sender: Connection) ->
         call()
         sender.send((torch.cuda.max_memory_allocated() - before) / 2**20)
         return
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # 5: set VmHWM back to the present size
+    before = _highest_kibibytes()
     call()
-    sender.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
+    sender.send((_highest_kibibytes() - before) / 2**10)
+
+
+def _highest_kibibytes() -> int:
+    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    if found is None:
+        raise OSError("/proc/self/status has no VmHWM: peak memory is measured on Linux only")
+    return int(found[1])

@@ -3,6 +3,7 @@
 A peer that is not installed is left out, and the run says so: ``python -m pip install -e '.[peers]'``.
 """
 
+import functools
 import importlib.util
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 MapOf = Callable[[nn.Module, Tensor, int, str], object]
 
 
+@functools.cache
 def available(package: str, called: str) -> bool:
     if importlib.util.find_spec(package) is not None:
         return True

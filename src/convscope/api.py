@@ -1,6 +1,6 @@
 """The friendly calls: a photo in, a result out that shows and saves itself."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from convscope.attribution.deconvolution import strongest_units
 from convscope.attribution.registry import Method, find_method
+from convscope.attribution.sliding_occlusion import square_of
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.head import default_layer
@@ -31,7 +32,28 @@ def predict(net: Network, photo: Photo, k: int = 5) -> Prediction:
         ConvscopeError: a photo that cannot be read, or a network that does not take it.
     """
     image = read_image(photo)
-    return prediction_of(net, logits_of(net, [image])[0], image, k)
+    return prediction_of(net, input_logits(net, net.input_of(image))[0], image, k)
+
+
+def predict_many(
+    net: Network, photos: Iterable[tuple[str, Image.Image]], *, k: int = 5, batch: int = 32
+) -> Iterator[tuple[str, Prediction]]:
+    """(name, photo) pairs -> (name, prediction), in order, at most ``batch`` photos of one input size at a time."""
+    waiting: list[tuple[str, Image.Image, Tensor]] = []
+    for name, photo in photos:
+        x = net.input_of(photo)
+        if waiting and (len(waiting) == batch or waiting[0][2].shape != x.shape):
+            yield from _flush(net, waiting, k)
+            waiting = []
+        waiting.append((name, photo, x))
+    yield from _flush(net, waiting, k)
+
+
+def _flush(net: Network, waiting: list[tuple[str, Image.Image, Tensor]], k: int) -> Iterator[tuple[str, Prediction]]:
+    if waiting:
+        logits = input_logits(net, torch.cat([x for _, _, x in waiting]))
+        for (name, photo, _), one in zip(waiting, logits, strict=True):
+            yield name, prediction_of(net, one, photo, k)
 
 
 def prediction_of(net: Network, logits: Tensor, image: Image.Image, k: int = 5) -> Prediction:
@@ -44,13 +66,12 @@ def prediction_of(net: Network, logits: Tensor, image: Image.Image, k: int = 5) 
     return Prediction(top, logits, tuple(order), viewed(net, image), stamp(net, image))
 
 
-def logits_of(net: Network, photos: Sequence[Image.Image]) -> Tensor:
-    """``(b, classes)`` float32 CPU logits of photos that the network sees at one size.
+def input_logits(net: Network, x: Tensor) -> Tensor:
+    """``(b, classes)`` float32 CPU logits of network input ``(b, c, h, w)``.
 
     Raises:
         ConvscopeError: the network refuses the input, or has another number of outputs than there are names.
     """
-    x = torch.cat([net.input_of(photo) for photo in photos])
     try:
         with evaluation(net.module), torch.no_grad():
             logits = class_logits(run_model(net.module, x)).float().cpu()
@@ -105,10 +126,12 @@ def explain(
     seed = options.pop("seed", None)
     if "generator" in found.defaults and seed is not None:
         options["generator"] = torch.Generator().manual_seed(seed)
-    layer, aimed = _where(found, net, x, named, layer)
+    layer, aimed = _where(found, net, x, named, layer, top)
     _check_options(found, options)
     if "layer" in found.defaults:
         options["layer"] = layer
+    if found.name == "occlusion":  # what a square shows depends on its size: the result must say it
+        options["size"], options["stride"] = square_of(*x.shape[2:], options.get("size"), options.get("stride"))
     values = found(net.module, x, target=aimed, **options)[0]
     return Explanation(
         values=values.float().cpu(),
@@ -127,10 +150,12 @@ def _aimed(net: Network, image: Image.Image, target: Target) -> tuple[Prediction
     named = resolve_names(target, net.classes)
     if callable(named) and not isinstance(named, Tensor):
         return None, named
-    return prediction_of(net, logits_of(net, [image])[0], image), named
+    return prediction_of(net, input_logits(net, net.input_of(image))[0], image), named
 
 
-def _where(found: Method, net: Network, x: Tensor, target: Target, layer: str | None) -> tuple[str | None, Target]:
+def _where(
+    found: Method, net: Network, x: Tensor, target: Target, layer: str | None, top: Prediction | None
+) -> tuple[str | None, Target]:
     """The layer that a method works at, and its target made definite: the top class, or the strongest unit."""
     if found.name == "deconvnet":
         if target is None:
@@ -140,17 +165,11 @@ def _where(found: Method, net: Network, x: Tensor, target: Target, layer: str | 
         return layer or (unit.layer if unit else None), target
     if layer is not None and not found.needs_layer:
         raise ConvscopeError(f"{found.name} does not work at a layer; layer={layer!r} would change nothing")
-    if target is None:
-        target = int(logits_argmax(net, x))
+    if target is None and top is not None:
+        target = top.indices[0]
     if found.needs_layer and layer is None:
         layer = default_layer(net.module, x)
     return layer, target
-
-
-def logits_argmax(net: Network, x: Tensor) -> int:
-    """The top class of one input."""
-    with evaluation(net.module), torch.no_grad():
-        return int(class_logits(run_model(net.module, x))[0].argmax())
 
 
 def _check_options(found: Method, options: dict[str, Any]) -> None:
@@ -177,13 +196,3 @@ def viewed(net: Network, image: Image.Image) -> Image.Image:
     pixels = ((x - x.min()) / span * 255).round().clamp(0, 255).byte().numpy()
     grey_or_rgb = pixels[:3] if len(pixels) >= 3 else np.repeat(pixels[:1], 3, 0)
     return Image.fromarray(np.ascontiguousarray(grey_or_rgb.transpose(1, 2, 0)))
-
-
-def batches(
-    items: Sequence[Any], size: int, on_step: Callable[[int, int], None] | None = None
-) -> Iterator[Sequence[Any]]:
-    """``size`` items at a time."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-        if on_step is not None:
-            on_step(min(start + size, len(items)), len(items))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Network = Callable[[Tensor], Tensor]
 
@@ -41,3 +41,36 @@ def sees_exactly(function: Network, shape: tuple[int, int, int], box: tuple[int,
     with torch.no_grad():
         spoilt = function(images)[:, :, y, x].isnan().any(1)
     return spoilt.tolist() == [False, True, True, True, True]
+
+
+def gradient_boxes(function: Network, shape: tuple[int, int, int]) -> np.ndarray:
+    """The same from the gradient's support, for operations with weights of exactly zero: NaN * 0 is NaN.
+
+    Below 1e-9 a weight is rounding. Only for functions without maxima or rectifiers, whose gradients are partly zero.
+    """
+    image = torch.linspace(1, 2, shape[0] * shape[1] * shape[2], dtype=torch.float64).sqrt().view(1, *shape)
+    maps = function(image.requires_grad_())
+    boxes = np.zeros((*maps.shape[2:], 4), dtype=np.int64)
+    uneven = torch.linspace(1, 2, maps.shape[1], dtype=torch.float64)
+    for y, x in np.ndindex(*maps.shape[2:]):
+        (gradient,) = torch.autograd.grad(maps[0, :, y, x] @ uneven, image, retain_graph=True)
+        rows, columns = np.nonzero((gradient[0].abs() > 1e-9).any(0).numpy())
+        if rows.size:
+            boxes[y, x] = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
+    return boxes
+
+
+def activations(model: nn.Module, image: Tensor) -> dict[str, Tensor]:
+    """The output of every module, in one pass; cloned, because a later ReLU may write in place."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str):
+        return lambda _module, _inputs, out: outputs.update({name: out.clone()}) if isinstance(out, Tensor) else None
+
+    hooks = [module.register_forward_hook(keep(name)) for name, module in model.named_modules()]
+    try:
+        model(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return outputs

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from convscope.errors import ConvscopeError
+from convscope.network import pictures
 from convscope.network.pictures import MAX_PIXELS, find_images, read_image
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
@@ -95,7 +96,9 @@ class TestOrientation:
         assert not once.getexif()
 
     def test_a_corrupt_exif_block_leaves_the_picture_as_it_is_stored(self, tmp_path):
-        path = saved(quadrants(), tmp_path / "a.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff damaged")
+        path = saved(quadrants(), tmp_path / "a.png", exif=b"Exif\0\0no TIFF header")
+        with Image.open(path) as opened, pytest.raises(SyntaxError):
+            opened.getexif()  # the trap is armed
         assert np.array_equal(np.asarray(read_image(path)), np.asarray(quadrants()))
 
 
@@ -277,6 +280,12 @@ class TestRefusals:
         self.refused(path, "179 megapixels: not decoded")
         path.write_bytes(png(RAMP[:1, :1], colour=0, size=(10000, 10000)))  # Pillow alone would warn here
         self.refused(path, "cannot be read")
+
+    def test_images_in_memory_and_files_have_one_limit(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(pictures, "MAX_PIXELS", 5)
+        for source in (quadrants(), saved(quadrants(), tmp_path / "a.png"), np.asarray(quadrants())):
+            with pytest.raises(ConvscopeError, match="is 3 x 2, more than 0 megapixels: not decoded"):
+                read_image(source)
 
     def test_of_arrays_say_what_to_give(self):
         with pytest.raises(

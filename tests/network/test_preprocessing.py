@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision import models
 from torchvision.transforms import CenterCrop, Compose, Grayscale, InterpolationMode, Normalize, Resize, ToTensor
 from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
 
@@ -76,6 +77,18 @@ class TestEqualsTorchvisionToTheLastBit:
         ours = Preprocess.from_torchvision(preset)
         assert ours == Preprocess(34, 29, (0.5,) * 3, (0.25,) * 3, interpolation)
         assert same_bits(ours(photo(50, 70)), preset(photo(50, 70))[None])
+
+    def test_for_every_preset_of_every_classifier(self):
+        presets = [
+            weights.transforms()
+            for name in models.list_models(module=models)
+            for weights in models.get_model_weights(name)
+        ]
+        different = {repr(preset): preset for preset in presets}
+        assert len(different) > 25
+        picture = photo(301, 227)
+        for preset in different.values():
+            assert same_bits(Preprocess.from_torchvision(preset)(picture), preset(picture)[None]), preset
 
     def test_the_result_is_contiguous(self):
         assert Preprocess(20, 16)(photo(30, 40)).is_contiguous()
@@ -161,6 +174,14 @@ class TestView:
         inner = (slice(1, -1), slice(1, -1))
         assert np.abs(seen - shrunk)[inner].mean() < 3
 
+    @given(st.integers(5, 300), st.integers(5, 300), st.integers(8, 60), st.integers(8, 80))
+    @settings(max_examples=60, deadline=None)
+    def test_of_a_square_crop_is_square_and_of_the_windows_size(self, width, height, size, crop):
+        x0, y0, x1, y1 = Preprocess(size, crop).window((width, height))
+        view = Preprocess(size, crop).view(Image.new("RGB", (width, height)))
+        assert view.width == view.height
+        assert 0 <= view.width + 0.5 - max(x1 - x0, y1 - y0) <= 1 or view.width == 1
+
     def test_of_one_channel_is_the_photo_in_colour(self):
         picture = photo(90, 90)
         assert np.array_equal(np.asarray(Preprocess(64, 64, (0.5,), (0.5,)).view(picture)), np.asarray(picture))
@@ -226,6 +247,10 @@ class TestRefusals:
     def test_of_presets_that_are_none(self):
         with pytest.raises(ConvscopeError, match=r"SemanticSegmentation is no classification .* no crop_size"):
             Preprocess.from_torchvision(SemanticSegmentation(resize_size=520))
+        both = ImageClassification(crop_size=8)
+        both.resize_size = [9, 10]
+        with pytest.raises(ConvscopeError, match=r"resizes to \[9, 10\]"):
+            Preprocess.from_torchvision(both)
         with pytest.raises(ConvscopeError, match=r"no interpolation 'nearest'"):
             Preprocess.from_torchvision(ImageClassification(crop_size=8, interpolation=InterpolationMode.NEAREST))
 

@@ -17,16 +17,17 @@ the ReLU, which makes an all-negative map look like evidence. The maps here are 
 from collections.abc import Sequence
 from typing import overload
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convscope.attribution.gradients import guided_backprop
+from convscope.attribution.gradients import Reduction, guided_backprop, reduce_channels
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.head import class_maps, default_layer, linear_head
-from convscope.network.passes import Inputs, explained_input, forward, gradient_of, raw, top_class
-from convscope.network.targets import Target, class_targets
+from convscope.network.passes import Inputs, explained_input, forward, gradient_of, image_leaf, raw
+from convscope.network.targets import Target, class_logits, class_targets
 
 
 def weighted_map(activation: Float[Tensor, "b c h w"], weights: Float[Tensor, "b c"]) -> Float[Tensor, "b h w"]:
@@ -47,7 +48,9 @@ def upsample(values: Float[Tensor, "b h w"], size: tuple[int, int]) -> Float[Ten
     return F.interpolate(values[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
-def cam(model: nn.Module, x: Inputs, *, target: Target = None, layer: str | None = None) -> Float[Tensor, "b h w"]:
+def cam(
+    model: nn.Module, x: Inputs, *, target: Target = None, layer: str | None = None, wrt: int | str = 0
+) -> Float[Tensor, "b h w"]:
     """sum_k w_ck A_k, raw and signed, for a network whose logits are a mean of it.
 
     Args:
@@ -55,24 +58,41 @@ def cam(model: nn.Module, x: Inputs, *, target: Target = None, layer: str | None
         x: ``(b, c, H, W)`` network input, or a tuple or dict of inputs.
         target: None (top-1), a class number, or one an image.
         layer: the layer below the head; by default the last map.
+        wrt: which of several inputs is the image.
 
     Raises:
         ConvscopeError: the head is another one (Grad-CAM is named), or the target is no class.
     """
-    layer = layer or default_layer(model, x)
-    head, activation, logits = linear_head(model, x, layer)
-    wanted = class_targets(target, logits)
-    maps = class_maps(activation.relu() if head.rectified_input else activation, head.weights)
-    return raw(maps[range(len(maps)), wanted.tolist()])
+    with evaluation(model), torch.no_grad():
+        # copies: the passes run on what they are given, and a network may write into its input
+        layer = layer or default_layer(model, image_leaf(x, wrt)[1])
+        head, activation, logits = linear_head(model, image_leaf(x, wrt)[1], layer)
+        wanted = class_targets(target, logits)
+        maps = class_maps(activation.relu() if head.rectified_input else activation, head.weights)
+        return raw(maps[range(len(maps)), wanted.tolist()])
 
 
 @overload
 def grad_cam(
-    model: nn.Module, x: Inputs, *, target: Target = ..., layer: str | None = ..., relu: bool = ..., score: str = ...
+    model: nn.Module,
+    x: Inputs,
+    *,
+    target: Target = ...,
+    layer: str | None = ...,
+    relu: bool = ...,
+    score: str = ...,
+    wrt: int | str = ...,
 ) -> Float[Tensor, "b h w"]: ...
 @overload
 def grad_cam(
-    model: nn.Module, x: Inputs, *, target: Target = ..., layer: Sequence[str], relu: bool = ..., score: str = ...
+    model: nn.Module,
+    x: Inputs,
+    *,
+    target: Target = ...,
+    layer: Sequence[str],
+    relu: bool = ...,
+    score: str = ...,
+    wrt: int | str = ...,
 ) -> dict[str, Tensor]: ...
 
 
@@ -84,6 +104,7 @@ def grad_cam(
     layer: str | Sequence[str] | None = None,
     relu: bool = True,
     score: str = "logit",
+    wrt: int | str = 0,
 ) -> Tensor | dict[str, Tensor]:
     """ReLU(sum_k mean_hw(dS/dA_k) A_k), raw, at the layer's resolution.
 
@@ -96,24 +117,29 @@ def grad_cam(
         layer: a layer that gives maps; several give a dict of maps; None is the last map before the head.
         relu: False keeps the evidence against the target, as negative values.
         score: ``"logit"`` or ``"probability"``.
+        wrt: which of several inputs is the image.
 
     Raises:
         ConvscopeError: a layer without maps, or one that the score does not depend on.
     """
-    names = [layer or default_layer(model, x)] if layer is None or isinstance(layer, str) else list(layer)
-    if not names:
-        raise ConvscopeError("layer=[] asks for no layer; give at least one, or None for the last map")
-    maps: dict[str, Tensor] = {}
     with evaluation(model):
-        run = forward(model, x, target=target, layers=names, graph_from=names, score=score)
+        if layer is None or isinstance(layer, str):
+            # a copy: the pass that finds the layer runs on what it is given, and a network may write into its input
+            names = [layer or default_layer(model, image_leaf(x, wrt)[1])]
+        else:
+            names = list(layer)
+        if not names:
+            raise ConvscopeError("layer=[] asks for no layer; give at least one, or None for the last map")
+        run = forward(model, x, target=target, layers=names, graph_from=names, score=score, wrt=wrt)
         activations = [run.activations[name] for name in names]
         for name, activation in zip(names, activations, strict=True):
             if activation.ndim != 4:
                 raise ConvscopeError(f"layer {name!r} gives {tuple(activation.shape)}, not maps (b, c, h, w)")
         gradients = gradient_of(run.scores, activations, [f"layer {name!r}" for name in names])
-        for name, activation, g in zip(names, activations, gradients, strict=True):
-            maps[name] = raw(grad_cam_map(activation.detach(), g, relu=relu))
-    return maps[names[0]] if layer is None or isinstance(layer, str) else maps
+        pairs = zip(activations, gradients, strict=True)
+        # raw before the maths: sums over channels in half precision would lose what it has
+        maps = [grad_cam_map(raw(activation), raw(g), relu=relu) for activation, g in pairs]
+    return maps[0] if layer is None or isinstance(layer, str) else dict(zip(names, maps, strict=True))
 
 
 def guided_grad_cam(
@@ -125,14 +151,16 @@ def guided_grad_cam(
     score: str = "logit",
     wrt: int | str = 0,
     partial: bool = False,
-) -> Float[Tensor, "b c H W"]:
+    reduce: Reduction | None = None,
+) -> Float[Tensor, "b c H W"] | Float[Tensor, "b H W"]:
     """Guided backprop times the upsampled Grad-CAM (Selvaraju et al. 2017, section 3.3).
 
     The detail of the one where the other sees the class. Arguments as ``grad_cam`` and ``guided_backprop``.
     """
     image = explained_input(x, wrt)
     if target is None:  # one class for both factors
-        target = top_class(model, x)
-    heat = grad_cam(model, x, target=target, layer=layer, score=score)
+        with evaluation(model), torch.no_grad():
+            target = class_logits(forward(model, x, wrt=wrt).output).argmax(1)
+    heat = grad_cam(model, x, target=target, layer=layer, score=score, wrt=wrt)
     detail = guided_backprop(model, x, target=target, score=score, wrt=wrt, partial=partial)
-    return detail * upsample(heat, (image.shape[2], image.shape[3]))[:, None]
+    return reduce_channels(detail * upsample(heat, (image.shape[2], image.shape[3]))[:, None], reduce)

@@ -19,17 +19,22 @@ Pitfall: a class seed dies on a network that ends in conv-ReLU-pool (SqueezeNet)
 class is often negative all over the last filters' transposes, and the map is exactly zero.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from convscope.attribution.gradients import Reduction, reduce_channels
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.graph import backward_rule, deconv
 from convscope.network.layers import run_model
 from convscope.network.passes import Inputs, forward, gradient_of, image_leaf, raw
 from convscope.network.taps import tap
-from convscope.network.targets import Target, Unit, check_unit, parse_unit
+from convscope.network.targets import Target, Unit, aim, check_unit, parse_unit
+
+Selection = Sequence[Unit | None] | None
 
 
 def deconvnet(
@@ -40,37 +45,39 @@ def deconvnet(
     layer: str | None = None,
     wrt: int | str = 0,
     partial: bool = False,
-) -> Float[Tensor, "b c H W"]:
+    reduce: Reduction | None = None,
+) -> Float[Tensor, "b c H W"] | Float[Tensor, "b H W"]:
     """Project a class, a unit, a position or a layer's whole map back to pixels.
 
     Args:
         model: any module; given back as it was.
         x: ``(b, c, H, W)`` network input, or a tuple or dict of inputs of which ``wrt`` is explained.
-        target: a class, ``layer:unit`` or ``layer:unit@y,x``; with ``layer`` also an int (that unit of it),
-            ``"map"`` (all of it), or None (the strongest position of the strongest unit, found for each image).
-            None without ``layer`` is each image's top class.
+        target: a class, ``layer:unit`` or ``layer:unit@y,x``, or one of them an image; with ``layer`` also an int
+            (that unit of it), ``"map"`` (all of it), or None (the strongest position of the strongest unit, found
+            for each image). None without ``layer`` is each image's top class.
         layer: start at this layer; any layer, the first too.
         wrt: which of several inputs is explained.
         partial: accept nonlinearities that are no rectifiers, and leave them plain.
+        reduce: one map of the channels, see ``reduce_channels``; None keeps them.
 
     Raises:
-        ConvscopeError: no such layer or unit, a graph that cannot be seen into, a callable target with a layer.
+        ConvscopeError: no such layer or unit, units of several layers, a graph that cannot be seen into, a
+            callable target with a layer.
     """
-    unit = parse_unit(target) if isinstance(target, str) else None
-    if layer is None and unit is None:
-        return _from_score(model, x, target, wrt, partial)
-    if layer is not None and unit is not None and unit.layer != layer:
-        raise ConvscopeError(f"target {target!r} is a unit of {unit.layer!r}, but layer={layer!r} was given")
-    start = layer or (unit.layer if unit else "")
+    whole_map = isinstance(target, str) and target == "map" and layer is not None
+    units = () if whole_map else aim(target).units
+    start = layer or (units[0].layer if units else None)
+    if start is None:
+        return reduce_channels(_from_score(model, x, target, wrt, partial), reduce)
     with evaluation(model):
         image, inputs = image_leaf(x, wrt)
         with tap(model, start, stop=True) as seen:
             run_model(model, inputs)
         activation = seen[start]
-        seed = kept(activation.detach().relu(), _selection(unit, start, target))
+        seed = kept(activation.detach().relu(), None if whole_map else _selection(target, start, len(activation)))
         with backward_rule(activation, deconv, to=image, partial=partial):
             (values,) = torch.autograd.grad(activation, image, seed)
-        return raw(values)
+        return reduce_channels(raw(values), reduce)
 
 
 def strongest(activation: Float[Tensor, "b c h w"]) -> list[tuple[int, int, int]]:
@@ -87,34 +94,48 @@ def strongest_units(model: nn.Module, x: Inputs, layer: str) -> list[Unit]:
         return [Unit(layer, unit, (y, x)) for unit, y, x in strongest(seen[layer])]
 
 
-def kept(activation: Tensor, selection: Unit | None | str) -> Tensor:
+def kept(activation: Tensor, selection: Selection) -> Tensor:
     """The activation where it is selected, 0 elsewhere.
 
-    ``selection`` is a Unit (its map, or one position of it), ``"map"`` (everything), or None (each image's
-    strongest position).
+    ``selection`` has for each image a Unit (its map, or one position of it), or None (the strongest position);
+    None as a whole keeps everything.
     """
-    if selection == "map":
+    if selection is None:
         return activation
-    seed = torch.zeros_like(activation)
-    if isinstance(selection, Unit):
-        check_unit(selection, activation)
-        where = (slice(None), selection.unit, *(selection.position or ()))
-        seed[where] = activation[where]
-        return seed
-    if activation.ndim != 4:
+    if None in selection and activation.ndim != 4:
         raise ConvscopeError(f"a layer of shape {tuple(activation.shape)} has no positions; name a unit of it")
-    for image, (unit, y, x) in enumerate(strongest(activation)):
-        seed[image, unit, y, x] = activation[image, unit, y, x]
+    seed = torch.zeros_like(activation)
+    for image, unit in enumerate(selection):
+        if unit is None:
+            where = (image, *strongest(activation[image : image + 1])[0])
+        else:
+            check_unit(unit, activation)
+            where = (image, unit.unit, *(unit.position or ()))
+        seed[where] = activation[where]
     return seed
 
 
-def _selection(unit: Unit | None, layer: str, target: Target) -> Unit | None | str:
+def _selection(target: Target, layer: str, count: int) -> list[Unit | None]:
+    """The unit of ``layer`` that each of ``count`` images starts with; None where it is to be found."""
+    aimed = aim(target).target
+    if isinstance(aimed, Tensor):
+        aimed = aimed.tolist()
+    wanted = aimed if isinstance(aimed, list) else [aimed] * count
+    if len(wanted) != count:
+        raise ConvscopeError(f"{len(wanted)} targets for {count} images: give one for all, or one an image")
+    return [_unit_of(layer, one) for one in wanted]
+
+
+def _unit_of(layer: str, target: object) -> Unit | None:
+    unit = parse_unit(target) if isinstance(target, str) else None
+    if unit is not None and unit.layer != layer:
+        raise ConvscopeError(
+            f"target {target!r} is a unit of {unit.layer!r}, but this pass starts at {layer!r}: one layer a call"
+        )
     if unit is not None or target is None:
         return unit
-    if isinstance(target, int):
+    if isinstance(target, int) and target >= 0:
         return Unit(layer, target)
-    if target == "map":
-        return "map"
     raise ConvscopeError(
         f"target {target!r} does not select anything in layer {layer!r}; give a unit's number, 'layer:unit', "
         "'layer:unit@y,x', 'map', or None for the strongest position"

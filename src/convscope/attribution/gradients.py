@@ -28,12 +28,19 @@ from convscope.network.targets import Target
 Reduction = Literal["max-abs", "sum", "positive", "negative"]
 
 
-def reduce_channels(values: Float[Tensor, "b c h w"], how: Reduction) -> Float[Tensor, "b h w"]:
+def reduce_channels(
+    values: Float[Tensor, "b c h w"], how: Reduction | None
+) -> Float[Tensor, "b h w"] | Float[Tensor, "b c h w"]:
     """One map of a gradient with channels: largest magnitude, signed sum, or the sum of one sign's part.
 
-    ``"negative"`` is returned as positive magnitudes.
+    ``"negative"`` is returned as positive magnitudes; None leaves the channels as they are.
+
+    Raises:
+        ConvscopeError: no such reduction.
     """
     match how:
+        case None:
+            return values
         case "max-abs":
             return values.abs().amax(1)
         case "sum":
@@ -53,7 +60,8 @@ def gradient(
     target: Target = None,
     score: str = "logit",
     wrt: int | str = 0,
-) -> Float[Tensor, "b c H W"]:
+    reduce: Reduction | None = None,
+) -> Float[Tensor, "b c H W"] | Float[Tensor, "b H W"]:
     """dS/dx, raw and signed, at the input's resolution.
 
     Args:
@@ -63,29 +71,37 @@ def gradient(
             output -> ``(b,)``.
         score: ``"logit"`` or ``"probability"``, of class targets.
         wrt: which of several inputs is explained.
+        reduce: one map of the channels, see ``reduce_channels``; None keeps them.
 
     Raises:
         ConvscopeError: a target out of range, or a score without a path to the input.
     """
     with evaluation(model):
         run = forward(model, x, target=target, score=score, wrt=wrt)
-        return raw(gradient_of(run.scores, [run.image], ["the input"])[0])
+        return reduce_channels(raw(gradient_of(run.scores, [run.image], ["the input"])[0]), reduce)
 
 
 def saliency(
     model: nn.Module, x: Inputs, *, target: Target = None, score: str = "logit", wrt: int | str = 0
 ) -> Float[Tensor, "b H W"]:
-    """max over channels of |dS/dx| (Simonyan et al. 2013, section 3.1). Arguments as ``gradient``."""
-    return reduce_channels(gradient(model, x, target=target, score=score, wrt=wrt), "max-abs")
+    """The largest |dS/dx| of the channels (Simonyan et al. 2013, section 3.1). Arguments as ``gradient``."""
+    return gradient(model, x, target=target, score=score, wrt=wrt, reduce="max-abs")
 
 
 def input_x_gradient(
-    model: nn.Module, x: Inputs, *, target: Target = None, score: str = "logit", wrt: int | str = 0
-) -> Float[Tensor, "b c H W"]:
-    """x * dS/dx: each pixel's share of a linear score. Arguments as ``gradient``."""
+    model: nn.Module,
+    x: Inputs,
+    *,
+    target: Target = None,
+    score: str = "logit",
+    wrt: int | str = 0,
+    reduce: Reduction | None = None,
+) -> Float[Tensor, "b c H W"] | Float[Tensor, "b H W"]:
+    """Input times dS/dx: each pixel's share of a linear score. Arguments as ``gradient``."""
     with evaluation(model):
         run = forward(model, x, target=target, score=score, wrt=wrt)
-        return raw(run.image * gradient_of(run.scores, [run.image], ["the input"])[0])
+        (slope,) = gradient_of(run.scores, [run.image], ["the input"])
+        return reduce_channels(raw(run.image) * raw(slope), reduce)
 
 
 def guided_backprop(
@@ -96,7 +112,8 @@ def guided_backprop(
     score: str = "logit",
     wrt: int | str = 0,
     partial: bool = False,
-) -> Float[Tensor, "b c H W"]:
+    reduce: Reduction | None = None,
+) -> Float[Tensor, "b c H W"] | Float[Tensor, "b H W"]:
     """The gradient with every rectifier passing on positive signal only (Springenberg et al. 2014).
 
     Arguments as ``gradient``; ``partial=True`` accepts nonlinearities that are no rectifiers and leaves them plain.
@@ -107,7 +124,7 @@ def guided_backprop(
     with evaluation(model):
         run = forward(model, x, target=target, score=score, wrt=wrt)
         with backward_rule(run.network_end, guided, to=run.image, partial=partial):
-            return raw(gradient_of(run.scores, [run.image], ["the input"])[0])
+            return reduce_channels(raw(gradient_of(run.scores, [run.image], ["the input"])[0]), reduce)
 
 
 def guided_saliency(
@@ -119,6 +136,5 @@ def guided_saliency(
     wrt: int | str = 0,
     partial: bool = False,
 ) -> Float[Tensor, "b H W"]:
-    """max over channels of the absolute guided gradient. Arguments as ``guided_backprop``."""
-    values = guided_backprop(model, x, target=target, score=score, wrt=wrt, partial=partial)
-    return reduce_channels(values, "max-abs")
+    """The largest absolute guided gradient of the channels. Arguments as ``guided_backprop``."""
+    return guided_backprop(model, x, target=target, score=score, wrt=wrt, partial=partial, reduce="max-abs")

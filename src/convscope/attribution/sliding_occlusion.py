@@ -15,9 +15,9 @@ What is seen depends on the size of the square: a small one tears no object from
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -26,11 +26,11 @@ from torch.nn import functional as F
 
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
-from convscope.network.passes import read_scores, top_class
-from convscope.network.targets import Target
+from convscope.network.passes import Inputs, explained_input, forward
+from convscope.network.targets import Target, class_logits
 
 Reading = Literal["pixels", "drop", "score", "class"]
-Fill = None | float | Sequence[float] | Tensor | Literal["mean", "blur", "noise"]
+Fill = None | int | float | Sequence[float] | Tensor | Literal["mean", "blur", "noise"]
 
 BLUR_SIGMA_FRACTION = 0.05  # of the image's shorter side: nothing but large shapes of the covered part remains
 
@@ -44,17 +44,25 @@ class Squares:
     columns: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Question:
-    """What is read off the network for each occluded image."""
+    """What is read off the network for each occluded version of one image.
+
+    ``inputs`` are the network's for that image, ``(1, ...)`` each; the occluded images take the place of ``wrt``,
+    and the others repeat with them.
+    """
 
     model: nn.Module
     target: Target
     score: str
+    inputs: Inputs
+    wrt: int | str = 0
 
     def __call__(self, images: Float[Tensor, "n c H W"]) -> Tensor:
         """``(n,)`` scores, without a graph."""
-        return read_scores(self.model, images, self.target, score=self.score)
+        inputs = _each(self.inputs, self.wrt, images, lambda other: other.expand(len(images), *other.shape[1:]))
+        with torch.no_grad():
+            return forward(self.model, inputs, target=self.target, score=self.score, wrt=self.wrt).scores.detach()
 
 
 Engine = Callable[[Question, Tensor, Tensor, Squares, int, Callable[[int, int], None]], Tensor]
@@ -75,6 +83,14 @@ def squares(height: int, width: int, size: int | tuple[int, int], stride: int | 
     ys, xs = _starts(height, size_y, stride_y), _starts(width, size_x, stride_x)
     boxes = [(y, x, min(y + size_y, height), min(x + size_x, width)) for y in ys for x in xs]
     return Squares(torch.tensor(boxes), len(ys), len(xs))
+
+
+def square_of(
+    height: int, width: int, size: int | tuple[int, int] | None, stride: int | tuple[int, int] | None
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Size and stride (height, width): as given, else a quarter of the shorter side, and half the size."""
+    sides = _pair(max(1, min(height, width) // 4) if size is None else size)
+    return sides, (max(1, sides[0] // 2), max(1, sides[1] // 2)) if stride is None else _pair(stride)
 
 
 def _starts(side: int, size: int, stride: int) -> list[int]:
@@ -104,7 +120,7 @@ def plain_engine(
 
 def occlusion(
     model: nn.Module,
-    x: Float[Tensor, "b c H W"],
+    x: Inputs,
     *,
     target: Target = None,
     size: int | tuple[int, int] | None = None,
@@ -116,12 +132,13 @@ def occlusion(
     engine: Engine = plain_engine,
     generator: torch.Generator | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    wrt: int | str = 0,
 ) -> Float[Tensor, "b h w"] | Int[Tensor, "b h w"]:
     """Slide a square over each image and read what the score loses.
 
     Args:
         model: any module; given back as it was.
-        x: network input.
+        x: ``(b, c, H, W)`` network input, or a tuple or dict of inputs of which ``wrt`` is covered.
         target: see ``gradient``; None is the top class of the whole image.
         size: of the square in pixels (height and width), by default a quarter of the shorter side.
         stride: at most ``size``, by default half of it.
@@ -133,6 +150,7 @@ def occlusion(
         engine: what computes the scores; ``plain_engine`` is the reference.
         generator: for ``fill="noise"``.
         on_step: called with (done, all) positions.
+        wrt: which of several inputs is covered; the others repeat with its batch.
 
     Raises:
         ConvscopeError: sizes that do not fit, an unknown reading or fill, a target out of range.
@@ -141,13 +159,13 @@ def occlusion(
         raise ConvscopeError(f"reading={reading!r} is none of 'pixels', 'drop', 'score', 'class'")
     if batch < 1:
         raise ConvscopeError(f"batch={batch}: at least one image goes through the network at a time")
-    b, _, height, width = x.shape
-    size = size if size is not None else max(1, min(height, width) // 4)
-    stride = stride if stride is not None else (max(1, _pair(size)[0] // 2), max(1, _pair(size)[1] // 2))
-    at = squares(height, width, size, stride)
-    x = x.detach()
-    filled = _filling(x, fill, generator)
-    targets = _target_of_each(model, x, target)
+    image = explained_input(x, wrt).detach()
+    if image.ndim != 4:
+        raise ConvscopeError(f"the occluded input has shape {tuple(image.shape)}; it must be (b, c, H, W)")
+    b, _, height, width = image.shape
+    at = squares(height, width, *square_of(height, width, size, stride))
+    filled = _filling(image, fill, generator)
+    targets = _target_of_each(model, x, target, wrt)
     maps: list[Tensor] = []
     with evaluation(model), torch.no_grad():
         for i in range(b):
@@ -156,11 +174,23 @@ def occlusion(
                 if on_step is not None:
                     on_step(i * every + done, b * every)
 
-            ask = Question(model, _top if reading == "class" else targets[i], score)
-            scores = engine(ask, x[i : i + 1], filled[i : i + 1], at, batch, tell)
-            whole = ask(x[i : i + 1]) if reading in ("pixels", "drop") else None
+            one = image[i : i + 1]
+            inputs = _each(x, wrt, one, lambda other, i=i: other[i : i + 1])
+            ask = Question(model, _top if reading == "class" else targets[i], score, inputs, wrt)
+            scores = engine(ask, one, filled[i : i + 1], at, batch, tell)
+            whole = ask(one) if reading in ("pixels", "drop") else None
             maps.append(_read(scores, whole, at, reading, (height, width)))
     return torch.stack(maps)
+
+
+def _each(x: Inputs, wrt: int | str, explained: Tensor, of_other: Callable[[Tensor], Tensor]) -> Inputs:
+    """The inputs with ``explained`` in the place of ``wrt``, and ``of_other`` of all others."""
+    if isinstance(x, Tensor):
+        return explained
+    if isinstance(x, Mapping):
+        key = next(iter(x)) if wrt == 0 else wrt
+        return {name: explained if name == key else of_other(other) for name, other in x.items()}
+    return tuple(explained if i == wrt else of_other(other) for i, other in enumerate(x))
 
 
 def covering_mean(drops: Float[Tensor, " n"], at: Squares, size: tuple[int, int]) -> Float[Tensor, "H W"]:
@@ -183,20 +213,22 @@ def _read(scores: Tensor, whole: Tensor | None, at: Squares, reading: Reading, s
     return values if values.dtype in (torch.float64, torch.int64) else values.float()
 
 
-def _top(output: Tensor) -> Tensor:
-    return output.argmax(1)
+def _top(output: Any) -> Tensor:
+    return class_logits(output).argmax(1)
 
 
-def _target_of_each(model: nn.Module, x: Tensor, target: Target) -> list[Target]:
+def _target_of_each(model: nn.Module, x: Inputs, target: Target, wrt: int | str) -> list[Target]:
     """The target for each image; the top class is that of the whole image, not of each occluded one."""
+    count = len(explained_input(x, wrt))
     if target is None:
-        return list(top_class(model, x).tolist())
+        with evaluation(model), torch.no_grad():
+            return list(_top(forward(model, x, wrt=wrt).output).tolist())
     if isinstance(target, Tensor):
         target = target.tolist() if target.ndim else int(target)
     if not isinstance(target, Sequence) or isinstance(target, str):
-        return [target] * len(x)
-    if len(target) != len(x):
-        raise ConvscopeError(f"{len(target)} targets for {len(x)} images: give one for all, or one an image")
+        return [target] * count
+    if len(target) != count:
+        raise ConvscopeError(f"{len(target)} targets for {count} images: give one for all, or one an image")
     return list(target)
 
 
@@ -206,8 +238,8 @@ def _filling(x: Tensor, fill: Fill, generator: torch.Generator | None) -> Tensor
         return torch.zeros_like(x)
     if isinstance(fill, str):
         if fill == "noise":
-            noise = torch.randn(x.shape, generator=generator, dtype=torch.float32)
-            return noise.to(x)
+            device = generator.device if generator is not None else None  # drawn where the generator lives
+            return torch.randn(x.shape, generator=generator, dtype=torch.float32, device=device).to(x)
         if fill == "blur":
             return blur(x, BLUR_SIGMA_FRACTION * min(x.shape[2:]))
         raise ConvscopeError(f"fill={fill!r} is none of 'mean', 'blur', 'noise', a number, one a channel, an image")

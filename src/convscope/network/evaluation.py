@@ -1,30 +1,30 @@
 """Run a network in evaluation mode, with gradients possible, and give it back as it was.
 
 A batch norm in training mode mixes the images of a batch and changes its statistics; a dropout draws random
-numbers. Every method therefore runs inside ``evaluation(model)``. Several threads may explain one model at
-once: the flags are saved when the first enters and restored when the last one leaves.
+numbers. Every method therefore runs inside ``evaluation(model)``. Several threads may explain one model, or models
+that share a part, at once: each module's flag is saved when the first block enters and restored when the last one
+that holds it leaves.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from weakref import WeakKeyDictionary
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 
-class _Flags:
-    """The training flags of one model, and how many blocks have it in evaluation mode now."""
+@dataclass
+class _Held:
+    """A module in evaluation mode: by how many blocks, and the flag that it gets back."""
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.inside = 0
-        self.training: list[nn.Module] = []
+    blocks: int
+    training: bool
 
 
-_flags: "WeakKeyDictionary[nn.Module, _Flags]" = WeakKeyDictionary()
-_registry_lock = threading.Lock()
+_held: dict[nn.Module, _Held] = {}  # only modules inside a block: nothing outlives it
+_lock = threading.RLock()  # reentrant: a Ctrl-C handler may itself explain something
 
 
 @contextmanager
@@ -33,30 +33,38 @@ def evaluation(model: nn.Module) -> Iterator[None]:
 
     A surrounding ``torch.no_grad()`` or ``torch.inference_mode()`` does not stop what runs inside.
     """
-    with _registry_lock:
-        flags = _flags.setdefault(model, _Flags())
-    _enter(model, flags)
+    entered: list[nn.Module] = []
     try:
+        _enter(model, entered)
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
-        _leave(flags)
+        _leave(entered)
 
 
-def _enter(model: nn.Module, flags: _Flags) -> None:
-    with flags.lock:
-        if flags.inside == 0:
-            # set one by one: a model may override .train() or .eval(), and a frozen batch norm stays as it was
-            flags.training = [m for m in model.modules() if m.training]
-            for module in flags.training:
-                module.training = False
-        flags.inside += 1
+def _enter(model: nn.Module, entered: list[nn.Module]) -> None:
+    """Hold every module; ``entered`` grows with them, so that an interrupt half way is undone too."""
+    with _lock:
+        for module in model.modules():
+            if not hasattr(module, "training"):  # a frozen TorchScript module is in evaluation mode for good
+                continue
+            held = _held.setdefault(module, _Held(0, module.training))
+            held.blocks += 1
+            entered.append(module)
+            # flag by flag: a model may override .train() or .eval(), and a frozen batch norm stays as it was
+            _set(module, False)
 
 
-def _leave(flags: _Flags) -> None:
-    with flags.lock:
-        flags.inside -= 1
-        if flags.inside == 0:
-            for module in flags.training:
-                module.training = True
-            flags.training = []
+def _leave(entered: list[nn.Module]) -> None:
+    with _lock:
+        for module in entered:
+            held = _held[module]
+            held.blocks -= 1
+            if held.blocks == 0:
+                _set(module, held.training)
+                del _held[module]
+
+
+def _set(module: nn.Module, training: bool) -> None:
+    if module.training != training:  # assigning to a module is slow, and most are in evaluation mode already
+        module.training = training

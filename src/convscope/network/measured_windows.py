@@ -7,8 +7,9 @@ the input that row i reads: the support of the transposed Jacobian. So
     S(i) = { j : node(e_i)[j] != 0 for some channel and column },
 
 with e_i positive numbers in row i. All S(i) together are the operation's window at every position, borders included;
-a rule ``advance * (i // period) + taps`` is accepted only where it holds for every unit of the map's middle half.
-Otherwise there is none: nothing is guessed, and the reported window is the whole input.
+a rule ``advance * (i // period) + taps`` is accepted only where every unit of the map's middle half obeys it, and
+every unit nearer the border that reads anything and would not read past it (any kind of padding). Otherwise there is
+none: nothing is guessed, and the reported window is the whole input.
 
 Most unknown operations read their own position only. That is proven without n probes: if for every binary digit of
 the row's number the rows with a 1 come back in rows with a 1, and those with a 0 in rows with a 0, then S(i) is
@@ -74,11 +75,13 @@ def pointwise(edge: Edge, place: Place) -> Step:
 def _own_position(edge: Edge, place: Place) -> Step:
     if place.size == 1:
         return Step(place, Reach(None, table=np.zeros((1, 1), dtype=np.int64)))  # one unit proves no rule
+    if saved_fields.operation(edge.node) != "CopySlices":
+        return kept(place)  # a row without support is one of dead units
     read = _support(edge, place, place, range(place.size))
-    middle = read[_middle(place.size)]
-    if middle.any():
-        return kept(place)  # a row of zeros among others is a dead unit, not a border
-    return Step(place, Reach(((),), table=np.where(read, np.arange(place.size), -1)[:, None]))
+    # where a slice was written, it was overwritten; what holds in the middle is the rule
+    middle = read[list(_middle(place.size))]
+    taps = ((0,),) if middle.all() else None if middle.any() else ((),)
+    return Step(place, Reach(taps, table=np.where(read, np.arange(place.size), -1)[:, None]))
 
 
 def _reads_itself_only(edge: Edge, place: Place) -> bool:
@@ -131,28 +134,40 @@ def _argument(node: Node, index: int) -> int:
     return needed[edges.index(index)]
 
 
-def _middle(units: int) -> slice:
-    return slice(units // 4, units - units // 4)
+def _middle(units: int) -> range:
+    return range(units // 4, units - units // 4)
 
 
 def _fitted(read: Bool[np.ndarray, "units inputs"]) -> tuple[Taps | None, int]:
-    """Taps and advance of the rule that all units of the middle half obey; no taps where there is none."""
-    first, last, _ = _middle(len(read)).indices(len(read))
-    rows = {unit: frozenset(np.flatnonzero(read[unit]).tolist()) for unit in range(first, last)}
-    if not any(rows.values()):
+    """Taps and advance of the shortest rule that the units obey; no taps where there is none."""
+    rows = [frozenset(np.flatnonzero(row).tolist()) for row in read]
+    middle = _middle(len(rows))
+    if not any(rows[unit] for unit in middle):
         return ((),), 1
-    for period in range(1, min(LONGEST_PERIOD, len(rows) // 2) + 1):
-        pairs = [(rows[unit], rows[unit + period]) for unit in range(first, last - period)]
-        moves = {min(there) - min(here) for here, there in pairs if here and there}
-        advance = min(moves) if len(moves) == 1 else 0
-        if advance > 0 and all(there == frozenset(row + advance for row in here) for here, there in pairs):
-            return tuple(_taps(rows, phase, period, advance) for phase in range(period)), advance
+    for period in range(1, min(LONGEST_PERIOD, len(middle) // 2) + 1):
+        first, next_period = rows[middle[0]], rows[middle[0] + period]
+        advance = min(next_period) - min(first) if first and next_period else 0
+        if advance > 0:
+            taps = tuple(_taps(rows, middle, phase, period, advance) for phase in range(period))
+            if _obeyed(rows, middle, taps, advance, read.shape[1]):
+                return taps, advance
     return None, 1
 
 
-def _taps(rows: dict[int, frozenset[int]], phase: int, period: int, advance: int) -> tuple[int, ...]:
-    unit = next(unit for unit in rows if unit % period == phase)
+def _taps(rows: list[frozenset[int]], middle: range, phase: int, period: int, advance: int) -> tuple[int, ...]:
+    unit = next(unit for unit in middle if unit % period == phase)
     return tuple(sorted(row - advance * (unit // period) for row in rows[unit]))
+
+
+def _obeyed(rows: list[frozenset[int]], middle: range, taps: Taps, advance: int, inputs: int) -> bool:
+    """In the middle half by every unit; nearer the border by those that were not overwritten or padded there."""
+    everything = frozenset(range(inputs))
+    for unit, row in enumerate(rows):
+        expected = frozenset(tap + advance * (unit // len(taps)) for tap in taps[unit % len(taps)])
+        padded = unit not in middle and (not row or not expected <= everything)
+        if not padded and row != expected:
+            return False
+    return True
 
 
 def _listed(read: Bool[np.ndarray, "units inputs"]) -> np.ndarray:

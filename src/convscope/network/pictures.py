@@ -198,7 +198,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
         )
     if not array.size:
         raise ConvscopeError(f"an array of shape {array.shape} has no pixels")
-    return _upright_rgb(Image.fromarray(np.ascontiguousarray(array)), "the given array")
+    return _upright_rgb(Image.fromarray(array), "the given array")
 
 
 _quiet = threading.Lock()

@@ -160,6 +160,8 @@ class Preprocess:
         photo = read_image(photo)
         x0, y0, x1, y1 = self.window(photo.size)
         size = max(1, round(x1 - x0)), max(1, round(y1 - y0))
+        if self._crop and self._crop[0] == self._crop[1]:
+            size = (max(size), max(size))  # the two scales may make them a pixel unequal
         left, top = min(0, math.floor(x0)), min(0, math.floor(y0))
         right, bottom = max(photo.width, math.ceil(x1)), max(photo.height, math.ceil(y1))
         if (left, top, right, bottom) != (0, 0, *photo.size):

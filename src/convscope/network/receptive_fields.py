@@ -12,12 +12,16 @@ Two answers:
   excitation gates, statistics over the map;
 - the *box* (``receptive_box``) is what one unit sees of this image, clipped at the border of every map on the way.
   It is smaller than the window clipped at the image, because zeros that a layer pads with are no pixels.
+Where a position cannot be followed any further (the windows of a Swin transformer, a warp that turns the image), both
+answers err on the large side: None, and a box around all that may have been read.
 
 Symbols: node -> operation; (place, window) -> one axis of one tensor. The rules are in ``node_windows.py``, their
 algebra in ``window_algebra.py``, and operations without a rule are measured (``measured_windows.py``).
 
-Pitfalls: the *effective* field is smaller and bell-shaped (Luo et al. 2016, arXiv:1701.04128); the support of the
-gradient at one image can be smaller than what is reported here, where rectifiers are off or pixels tie.
+Pitfalls: a flatten by itself moves no pixel, so that its units have the field of the map; the linear layer after it
+has none. Batch norms in training mode read the whole map. The *effective* field is smaller and bell-shaped (Luo et
+al. 2016, arXiv:1701.04128), and the support of the gradient at one image can be smaller than what is reported here,
+where rectifiers are off or pixels tie.
 """
 
 from collections.abc import Iterator, Mapping
@@ -97,8 +101,8 @@ def receptive_fields(
 def receptive_box(activation: Tensor, image: Float[Tensor, "b c H W"], y: int, x: int) -> Box:
     """The pixels that the unit at map position (y, x) sees, in any channel: the exact hull, clipped everywhere.
 
-    An activation without a map (a vector of logits) has the one position (0, 0). Raises ConvscopeError as
-    ``receptive_field`` does, and for a position outside the map.
+    A vector of logits has the one position (0, 0); a flattened map keeps those of the map. Raises ConvscopeError
+    as ``receptive_field`` does, and for a position outside the map.
     """
     boxes = receptive_boxes(activation, image)
     h, w = boxes.shape[:2]
@@ -110,7 +114,9 @@ def receptive_box(activation: Tensor, image: Float[Tensor, "b c H W"], y: int, x
 def receptive_boxes(activation: Tensor, image: Float[Tensor, "b c H W"]) -> Int[np.ndarray, "h w 4"]:
     """``receptive_box`` of every position: (y0, x0, y1, x1) in the last axis."""
     state = _state(activation, image, _Map())
-    h, w = (place.size if place else 1 for place in state.places)
+    # an axis that was lost on the way (attention over positions) is still one of the map's, if there is a map
+    last = activation.shape[-2:] if activation.ndim == 4 else (1, 1)
+    h, w = (place.size if place else lost for place, lost in zip(state.places, last, strict=True))
     y0, x0, y1, x1 = np.broadcast_to(state.value, (4, h, w))
     seen = y0 < NOTHING
     return np.stack([np.where(seen, corner, 0) for corner in (y0, x0, -y1, -x1)], axis=-1)

@@ -118,13 +118,19 @@ def _outputs(node: Node) -> Sequence[Any]:
 def convolution(node: Node) -> Convolution:
     """Geometry of a ``ConvolutionBackward0``, transposed or not."""
     return Convolution(
-        kernel=tuple(field(node, "weight").shape[2:]),
+        kernel=_weight_shape(node)[2:],
         stride=integers(node, "stride"),
         padding=integers(node, "padding"),
         dilation=integers(node, "dilation"),
         transposed=bool(field(node, "transposed")),
         output_padding=integers(node, "output_padding"),
     )
+
+
+def _weight_shape(node: Node) -> tuple[int, ...]:
+    # a saved tensor is read only where no gradient flows to the weights: reading runs a checkpointed block again
+    source, output = node.next_functions[1]
+    return tuple(field(node, "weight").shape) if source is None else shapes(source)[output]
 
 
 def pooling(node: Node) -> Pooling:

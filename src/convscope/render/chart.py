@@ -76,7 +76,7 @@ def _charts(
         axes = figure.add_axes((number * (each + gap) / width, 0, each / width, 1))
         axes.set(xlim=(0, each), ylim=(height, 0))
         axes.axis("off")
-        _Panel(axes, each, height).draw(title, predictions, marked, most)
+        _Panel(axes, each, float(height)).draw(title, predictions, marked, most)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
@@ -98,7 +98,7 @@ class _Panel:
     def draw(self, title: str, predictions: Sequence[Prediction], marked: Collection[str], most: int) -> None:
         top = 26.0 if title else 4.0
         if title:
-            self.text(0, top / 2 - 4, title, Type(_TITLE, bold=True), "left", self.width)
+            self.text(0.0, top / 2 - 4, title, Type(_TITLE, bold=True), "left", self.width)
         room = self.height - _AXIS_HEIGHT - top
         high = min(_BAR_HEIGHT, 0.9 * room / most)
         if high < _LEAST_HEIGHT:
@@ -112,10 +112,10 @@ class _Panel:
     def bar(self, y: float, high: float, name: str, probability: float, *, marked: bool) -> None:
         """``high`` points: the name and the number on a line, the bar on its track close below it."""
         thick, size = 0.35 * high, 0.42 * high
-        self.text(0, y + 0.25 * high, name, Type(size, bold=marked), "left", self.width - _NUMBER)
+        self.text(0.0, y + 0.25 * high, name, Type(size, bold=marked), "left", self.width - _NUMBER)
         self.text(self.width, y + 0.25 * high, _percent(probability), Type(size, bold=marked), "right", _NUMBER)
-        self.rectangle(0, y + high - thick, self.width, thick, TRACK)
-        self.rectangle(0, y + high - thick, self.width * min(probability, 1.0), thick, MARKED if marked else BAR)
+        self.rectangle(0.0, y + high - thick, self.width, thick, TRACK)
+        self.rectangle(0.0, y + high - thick, self.width * min(probability, 1.0), thick, MARKED if marked else BAR)
 
     def axis(self, y: float) -> None:
         for share, label, align in ((0.0, "0", "left"), (0.5, "50 %", "center"), (1.0, "100 %", "right")):

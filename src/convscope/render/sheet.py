@@ -16,8 +16,8 @@ from convscope.render.colour_bar import ColourBar, bar_picture
 from convscope.render.tile import Tile, body, column_of, header
 from convscope.render.typography import FAINT, GREY, WHITE, Align, Type, text_block
 
-TITLE, SUBTITLE = Type(19, bold=True, lines=3), Type(12, GREY, lines=4)
-HEADING, FOOTER = Type(12.5, bold=True, lines=3), Type(9, GREY, lines=12)
+TITLE, SUBTITLE = Type(19.0, bold=True, lines=3), Type(12.0, GREY, lines=4)
+HEADING, FOOTER = Type(12.5, bold=True, lines=3), Type(9.0, GREY, lines=12)
 MARGIN, GAP, ROW_GAP, HEADING_WIDTH = 28, 18, 22, 110  # points
 _MOST_COLUMNS = 5
 
@@ -120,13 +120,14 @@ class _Page:
         bodies = [(x, body(tile, self.tile, self.ratio)) for x, tile in places]
         top = max((head.height for _, head in heads), default=0)
         top += 6 * self.ratio if top else 0
-        row = Image.new("RGB", (self.width, top + max((each.height for _, each in bodies), default=0)), WHITE)
+        beside = self.text(heading, HEADING, HEADING_WIDTH * self.ratio, "right")
+        height = max(beside.height, top + max((each.height for _, each in bodies), default=0))
+        row = Image.new("RGB", (self.width, height), WHITE)
         for x, head in heads:
             row.paste(head, (x, 0))
         for x, each in bodies:
             row.paste(each, (x, top))
-        beside = self.text(heading, HEADING, HEADING_WIDTH * self.ratio, "right")
-        row.paste(beside, (0, max(0, (top + row.height - beside.height) // 2)))
+        row.paste(beside, (0, min(height - beside.height, (top + height - beside.height) // 2)))
         return row
 
     def shared_bar(self, bar: ColourBar | None) -> Image.Image:

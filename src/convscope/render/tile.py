@@ -10,7 +10,7 @@ from convscope.render.colour_bar import ColourBar, bar_picture
 from convscope.render.typography import GREY, INK, WHITE, Type, text_block
 
 CAPTION, NOTE = Type(12.5, bold=True, lines=2), Type(10.5, GREY, lines=2)
-WARNING, ABSENT = Type(10.5, INK, lines=5), Type(11, GREY, lines=9)
+WARNING, ABSENT = Type(10.5, INK, lines=5), Type(11.0, GREY, lines=9)
 _EMPTY = "#f1f3f5"
 
 
@@ -71,17 +71,17 @@ def _as_image(image: Image.Image | np.ndarray) -> Image.Image:
         return image.convert("RGB")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ConvscopeError(f"a tile shows uint8 of shape (H, W, 3), not {image.dtype} of {image.shape}; colourise it")
-    return Image.fromarray(np.ascontiguousarray(image))
+    return Image.fromarray(image)
 
 
 def _fitted(image: Image.Image, side_px: int, *, pixels: bool) -> Image.Image:
     share = side_px / max(image.size)
     size = max(1, round(share * image.width)), max(1, round(share * image.height))
     if pixels and share > 1:
-        # whole pixels first, so that all get the same width when that is brought to size
+        # whole pixels first, so that all have one width, then brought to size with edges a pixel soft
         whole = -(-side_px // max(image.size))
         image = image.resize((whole * image.width, whole * image.height), Image.Resampling.NEAREST)
-        image = image.resize(size, Image.Resampling.BOX)
+        image = image.resize(size, Image.Resampling.BILINEAR)
     else:
         image = image.resize(size, Image.Resampling.LANCZOS)
     if image.width == side_px:
@@ -93,7 +93,7 @@ def _fitted(image: Image.Image, side_px: int, *, pixels: bool) -> Image.Image:
 
 def _with_text(image: Image.Image, text: str, type_: Type, ground: str, pixel_ratio: int) -> Image.Image:
     """``text`` on a panel in the middle of the image."""
-    pad = 9 * pixel_ratio
+    pad = min(9 * pixel_ratio, image.width // 20)
     block = text_block(text, image.width - 6 * pad, type_, pixel_ratio=pixel_ratio, align="centre", ground=ground)
     x, y = (image.width - block.width) // 2, (image.height - block.height) // 2
     box = (x - pad, y - pad, x + block.width + pad, y + block.height + pad)

@@ -1,0 +1,243 @@
+"""Which sheet ``convscope explain`` was asked for: methods, classes, layers, models, squares, or photos x methods.
+
+Everything that can be refused is refused here, before the first picture is made.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from convscope.errors import ConvscopeError
+
+if TYPE_CHECKING:
+    from convscope.comparisons import Comparison, Step
+    from convscope.network.loading import Network
+
+Sheet = Callable[[Any, "Step"], "Comparison"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One kind of sheet: ``name`` goes into the file's name, ``steps`` is how many maps a photo takes.
+
+    ``whole_folder`` makes one sheet of all photos; else ``sheet`` makes one for each.
+    """
+
+    name: str
+    steps: int
+    sheet: Sheet
+    whole_folder: "Callable[[Mapping[str, Any], Step], Comparison] | None" = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, with every name checked."""
+
+    nets: "list[Network]"
+    methods: list[str]
+    targets: list[Any]
+    layers: list[str]
+    options: dict[str, Any]
+    shared: bool | None
+
+    @property
+    def net(self) -> "Network":
+        """The first network."""
+        return self.nets[0]
+
+    @property
+    def target(self) -> Any:
+        """The only target; None is the top class."""
+        return self.targets[0] if self.targets else None
+
+    @property
+    def layer(self) -> str | None:
+        """The only layer; None is the method's default."""
+        return self.layers[0] if self.layers else None
+
+    def one_method(self, default: str = "grad-cam") -> str:
+        """The method of a sheet that compares something else.
+
+        Raises:
+            ConvscopeError: several were asked for.
+        """
+        if len(self.methods) > 1:
+            raise ConvscopeError(f"this sheet compares one method's maps, not those of {', '.join(self.methods)}")
+        return self.methods[0] if self.methods else default
+
+
+def plan_of(
+    nets: "list[Network]",
+    *,
+    methods: list[str],
+    targets: list[str],
+    layers: list[str],
+    squares: list[str],
+    top_classes: int | None,
+    matrix: bool,
+    shared: bool | None,
+    options: Mapping[str, Any],
+) -> Plan:
+    """The sheet that the options describe.
+
+    Raises:
+        ConvscopeError: a name that does not exist, or options that ask for two kinds of sheet at once.
+    """
+    from convscope.attribution.registry import METHODS, find_method
+    from convscope.network.layers import find_call
+    from convscope.network.targets import resolve_names
+
+    wanted = [] if methods in ([], ["all"]) else [find_method(name).name for name in methods]
+    for net in nets:
+        for layer in layers:
+            find_call(net.module, layer)
+        for target in targets:
+            resolve_names(target, net.classes)
+    request = Request(nets, wanted, list(targets), layers, _known_options(nets[0], options), shared)
+    kinds = {
+        "--model twice": len(nets) > 1, "--square": bool(squares), "--matrix": matrix, "--top-classes": top_classes is not None,
+        "several --target": len(targets) > 1, "several --layer": len(layers) > 1 and not matrix,
+    }  # fmt: skip
+    chosen = [name for name, is_chosen in kinds.items() if is_chosen]
+    if len(chosen) > 1:
+        raise ConvscopeError(f"{' and '.join(chosen)} ask for different sheets; give one of them at a time")
+    match chosen:
+        case ["--model twice"]:
+            return _models(request)
+        case ["--square"]:
+            return _squares(request, squares)
+        case ["--matrix"]:
+            return _matrix(request, list(METHODS))
+        case ["--top-classes"] | ["several --target"]:
+            return _targets(request, top_classes)
+        case ["several --layer"]:
+            return _layers(request)
+        case _:
+            return _methods(request, len(METHODS))
+
+
+def _methods(r: Request, count: int) -> Plan:
+    from convscope.comparisons import compare_methods
+
+    def sheet(photo: Any, step: "Step") -> "Comparison":
+        return compare_methods(
+            r.net,
+            photo,
+            r.methods or None,
+            target=r.target,
+            layer=r.layer,
+            options=r.options,
+            shared=bool(r.shared),
+            step=step,
+        )
+
+    return Plan("-".join(r.methods) if len(r.methods) == 1 else "methods", len(r.methods) or count, sheet)
+
+
+def _targets(r: Request, top_classes: int | None) -> Plan:
+    from convscope.comparisons import compare_targets
+
+    method, shared = r.one_method(), True if r.shared is None else r.shared
+
+    def sheet(photo: Any, step: "Step") -> "Comparison":
+        return compare_targets(
+            r.net, photo, r.targets or None, most=top_classes or 5, method=method, layer=r.layer, shared=shared,
+            options=r.options, step=step,
+        )  # fmt: skip
+
+    return Plan(f"{method}.classes", len(r.targets) or top_classes or 5, sheet)
+
+
+def _layers(r: Request) -> Plan:
+    from convscope.comparisons import compare_layers
+
+    method = r.one_method()
+
+    def sheet(photo: Any, step: "Step") -> "Comparison":
+        return compare_layers(
+            r.net, photo, r.layers, method=method, target=r.target, shared=bool(r.shared), options=r.options, step=step
+        )
+
+    return Plan(f"{method}.layers", len(r.layers), sheet)
+
+
+def _models(r: Request) -> Plan:
+    from convscope.comparisons import compare_models
+
+    method, shared = r.one_method(), True if r.shared is None else r.shared
+
+    def sheet(photo: Any, step: "Step") -> "Comparison":
+        return compare_models(
+            r.nets, photo, method=method, target=r.target, layer=r.layer, shared=shared, options=r.options, step=step
+        )
+
+    return Plan(f"{method}.models", len(r.nets), sheet)
+
+
+def _squares(r: Request, squares: list[str]) -> Plan:
+    from convscope.comparisons import compare_squares
+
+    if r.one_method("occlusion") != "occlusion":
+        raise ConvscopeError(f"--square belongs to occlusion, not to {r.methods[0]}")
+    pairs = [_pair(text) for text in squares]
+    options = {k: v for k, v in r.options.items() if k != "score"}
+
+    def sheet(photo: Any, step: "Step") -> "Comparison":
+        return compare_squares(r.net, photo, pairs, target=r.target, options=options, step=step)
+
+    return Plan("occlusion.squares", len(pairs), sheet)
+
+
+def _matrix(r: Request, all_methods: list[str]) -> Plan:
+    from convscope.comparisons import compare_photos
+
+    by_layer = len(r.layers) > 1
+    columns = r.layers if by_layer else (r.methods or all_methods)
+    method = r.one_method() if by_layer else "grad-cam"
+
+    def whole(photos: Mapping[str, Any], step: "Step") -> "Comparison":
+        return compare_photos(
+            r.net, photos, columns, by="layer" if by_layer else "method", method=method, target=r.target,
+            layer=None if by_layer else r.layer, skip_refused=not r.methods and not by_layer, options=r.options, step=step,
+        )  # fmt: skip
+
+    return Plan("matrix", len(columns), lambda photo, step: whole({"photo": photo}, step), whole)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    parts = text.replace(":", ",").split(",")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise ConvscopeError(f"--square {text!r}: give SIZE,STRIDE in pixels, such as 50,10")
+    return int(parts[0]), int(parts[1])
+
+
+def _known_options(net: "Network", options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the command line as those of the methods; what was not given is left to them."""
+    chosen = {name: value for name, value in options.items() if value is not None and value is not False}
+    if chosen.get("score") not in ("logit", "probability"):
+        raise ConvscopeError(f"--score {chosen.get('score')!r} is neither logit nor probability")
+    if chosen["score"] == "logit":
+        del chosen["score"]
+    if "fill" in chosen:
+        chosen["fill"] = _fill(net, str(chosen["fill"]))
+    return chosen
+
+
+def _fill(net: "Network", text: str) -> Any:
+    """A colour in the network's own units, or the name of a filling that the occlusion knows."""
+    if text in ("mean", "blur", "noise"):
+        return text
+    from PIL import ImageColor
+
+    from convscope.network.preprocessing import Preprocess
+
+    try:
+        colour = ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise ConvscopeError(f"--fill {text!r} is no colour, and none of mean, blur, noise") from None
+    if not isinstance(net.preprocess, Preprocess) or net.preprocess.channels != 3:
+        raise ConvscopeError(
+            f"--fill {text}: the colours of this network's input are not known; take mean, blur or noise"
+        )
+    pairs = zip(colour, net.preprocess.mean, net.preprocess.std, strict=True)
+    return tuple((value / 255 - mean) / std for value, mean, std in pairs)

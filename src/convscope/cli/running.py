@@ -1,0 +1,102 @@
+"""Exit codes, and the program that the commands hang on.
+
+Nothing heavy is imported here: ``convscope --help`` must answer at once.
+"""
+
+import functools
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from convscope.errors import ConvscopeError
+
+DONE, SKIPPED, REFUSED, CRASHED, INTERRUPTED = 0, 1, 2, 70, 130
+
+app = typer.Typer(
+    name="convscope",
+    help="Make any PyTorch CNN open to look into.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def say(text: str) -> None:
+    """A message to the person: stderr, so that stdout holds results only."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
+    """Register a command; what it returns is the exit code, what it raises is turned into one."""
+
+    def register(function: Callable[..., int | None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*args: Any, **options: Any) -> None:
+            raise typer.Exit(_code_of(function, args, options))
+
+        return app.command(name)(run)
+
+    return register
+
+
+def _code_of(function: Callable[..., int | None], args: tuple[Any, ...], options: dict[str, Any]) -> int:
+    try:
+        return function(*args, **options) or DONE
+    except ConvscopeError as error:
+        say(f"convscope: {error}")
+        return REFUSED
+    except KeyboardInterrupt:
+        say("convscope: interrupted; what was written stays")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone (`| head`): nobody is left to tell
+        sys.stderr.close()
+        return DONE
+    except Exception as error:
+        say(f"convscope: unexpected {type(error).__name__}: {_one_line(error)} (traceback: {_log_crash()})")
+        return CRASHED
+
+
+def _one_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:200]
+
+
+def _log_crash() -> Path:
+    import platformdirs
+
+    text = f"{' '.join(sys.argv)}\n\n{traceback.format_exc()}"
+    try:
+        folder = Path(platformdirs.user_log_dir("convscope", ensure_exists=True))
+        handle = tempfile.NamedTemporaryFile("w", dir=folder, prefix="crash-", suffix=".log", delete=False)  # noqa: SIM115
+    except OSError:
+        handle = tempfile.NamedTemporaryFile("w", prefix="convscope-crash-", suffix=".log", delete=False)  # noqa: SIM115
+    with handle:
+        handle.write(text)
+    return Path(handle.name)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import importlib.metadata
+
+        print(f"convscope {importlib.metadata.version('convscope')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the ``convscope`` program."""
+    from convscope.cli import explain, layers, predict  # noqa: F401 - each registers its command
+
+    app()
