@@ -191,7 +191,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="tiny_imagenet_50.zip")
     parser.add_argument("--out", type=Path, default=Path("runs/tiny50"))
-    parser.add_argument("--plan", default="14x40,8x48,8x64", help="epochs x pixels, in order")
+    parser.add_argument("--plan", default="30x40,14x48,12x64", help="epochs x pixels, in order")
     parser.add_argument("--gentle", type=int, default=6, help="last epochs with larger crops")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bfloat16", action="store_true", help="faster where the processor has it")

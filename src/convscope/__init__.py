@@ -35,10 +35,24 @@ _HOME = {
     "read_image": "convscope.network.pictures",
 }
 
-__all__ = sorted(_HOME)
+_PACKAGES = ("attribution", "network", "render")
+
+__all__ = [
+    "ConvscopeError",
+    "Explanation",
+    "Network",
+    "Prediction",
+    "Preprocess",
+    "explain",
+    "load",
+    "predict",
+    "read_image",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"convscope.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'convscope' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)
@@ -47,4 +61,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "attribution", "network", "render"]
+    return [*__all__, *_PACKAGES]

@@ -1,6 +1,7 @@
 """The friendly calls: a photo in, a result out that shows and saves itself."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, overload
 
 import numpy as np
@@ -36,24 +37,49 @@ def predict(net: Network, photo: Photo, k: int = 5) -> Prediction:
 
 
 def predict_many(
-    net: Network, photos: Iterable[tuple[str, Image.Image]], *, k: int = 5, batch: int = 32
+    net: Network,
+    photos: Iterable[tuple[str, Image.Image]],
+    *,
+    k: int = 5,
+    batch: int = 32,
+    refused: Callable[[str, ConvscopeError], None] | None = None,
 ) -> Iterator[tuple[str, Prediction]]:
-    """(name, photo) pairs -> (name, prediction), in order, at most ``batch`` photos of one input size at a time."""
+    """(name, photo) pairs -> (name, prediction), in order, at most ``batch`` photos of one input size at a time.
+
+    ``refused`` is told of each photo that the network does not take, which is then left out; without it that is raised.
+    """
     waiting: list[tuple[str, Image.Image, Tensor]] = []
     for name, photo in photos:
-        x = net.input_of(photo)
+        try:
+            x = net.input_of(photo)
+        except ConvscopeError as error:
+            _tell(refused, [name], error)
+            continue
         if waiting and (len(waiting) == batch or waiting[0][2].shape != x.shape):
-            yield from _flush(net, waiting, k)
+            yield from _flush(net, waiting, k, refused)
             waiting = []
         waiting.append((name, photo, x))
-    yield from _flush(net, waiting, k)
-
-
-def _flush(net: Network, waiting: list[tuple[str, Image.Image, Tensor]], k: int) -> Iterator[tuple[str, Prediction]]:
     if waiting:
+        yield from _flush(net, waiting, k, refused)
+
+
+def _flush(
+    net: Network, waiting: list[tuple[str, Image.Image, Tensor]], k: int, refused: Any
+) -> Iterator[tuple[str, Prediction]]:
+    try:
         logits = input_logits(net, torch.cat([x for _, _, x in waiting]))
-        for (name, photo, _), one in zip(waiting, logits, strict=True):
-            yield name, prediction_of(net, one, photo, k)
+    except ConvscopeError as error:
+        _tell(refused, [name for name, _, _ in waiting], error)
+        return
+    for (name, photo, _), one in zip(waiting, logits, strict=True):
+        yield name, prediction_of(net, one, photo, k)
+
+
+def _tell(refused: Callable[[str, ConvscopeError], None] | None, names: Sequence[str], error: ConvscopeError) -> None:
+    if refused is None:
+        raise error
+    for name in names:
+        refused(name, error)
 
 
 def prediction_of(net: Network, logits: Tensor, image: Image.Image, k: int = 5) -> Prediction:
@@ -61,7 +87,7 @@ def prediction_of(net: Network, logits: Tensor, image: Image.Image, k: int = 5) 
     if k < 1:
         raise ConvscopeError(f"k={k}: ask for at least one class")
     probabilities = logits.softmax(0)
-    order = probabilities.argsort(descending=True, stable=True)[:k].tolist()
+    order = logits.argsort(descending=True, stable=True)[:k].tolist()  # probabilities round to 0 and 1
     top = tuple((net.class_name(i), float(probabilities[i])) for i in order)
     return Prediction(top, logits, tuple(order), viewed(net, image), stamp(net, image))
 
@@ -72,17 +98,24 @@ def input_logits(net: Network, x: Tensor) -> Tensor:
     Raises:
         ConvscopeError: the network refuses the input, or has another number of outputs than there are names.
     """
-    try:
-        with evaluation(net.module), torch.no_grad():
-            logits = class_logits(run_model(net.module, x)).float().cpu()
-    except (RuntimeError, ValueError, AssertionError) as error:
-        if isinstance(error, ConvscopeError):
-            raise
-        size = " x ".join(map(str, x.shape[1:]))
-        raise ConvscopeError(f"{net.name} cannot take an input of {size}: {str(error).splitlines()[0]}") from error
+    with refusing_input(net, x), evaluation(net.module), torch.no_grad():
+        logits = class_logits(run_model(net.module, x)).float().cpu()
     if net.classes and len(net.classes) != logits.shape[1]:
         raise ConvscopeError(f"{len(net.classes)} class names for a network with {logits.shape[1]} outputs")
     return logits
+
+
+@contextmanager
+def refusing_input(net: Network, x: Tensor) -> Generator[None]:
+    """Within the block, what the network raises on ``x`` is refused: the input does not fit it."""
+    try:
+        yield
+    except ConvscopeError:
+        raise
+    except (RuntimeError, ValueError, AssertionError) as error:
+        size = " x ".join(map(str, x.shape[1:]))
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConvscopeError(f"{net.name} cannot take an input of {size}: {why}") from error
 
 
 @overload
@@ -110,24 +143,25 @@ def explain(
         photo: a path, a PIL image or a uint8 array.
         method: a name in ``convscope.attribution.METHODS``.
         target: None (the top class), a class by name or number, ``layer:unit``, ``layer:unit@y,x``, or a callable.
-            For the deconvnet None is the strongest position of the strongest unit of the layer.
+            For the deconvnet None is the strongest position of the strongest unit of the layer, and with ``layer`` a
+            number is that unit of it and ``"map"`` all of it.
         layer: for methods that work at one; None is the last map; a list gives a dict of results.
-        options: the method's own (``size=``, ``stride=`` of the occlusion, ...); ``seed=`` for its randomness.
+        options: the method's own (``size=``, ``stride=`` of the occlusion, ...); ``seed=`` for its randomness, 0 unless
+            given.
 
     Raises:
         ConvscopeError: anything in this that does not exist, or a method that does not apply to the network.
     """
     if isinstance(layer, Sequence) and not isinstance(layer, str):
+        if not layer:
+            raise ConvscopeError("layer=[] asks for no layer; give at least one, or None for the last map")
         return {name: explain(net, photo, method, target, name, **options) for name in layer}
-    found = find_method(method)
-    image = read_image(photo)
-    x = net.input_of(image)
-    top, named = _aimed(net, image, target)
-    seed = options.pop("seed", None)
-    if "generator" in found.defaults and seed is not None:
-        options["generator"] = torch.Generator().manual_seed(seed)
-    layer, aimed = _where(found, net, x, named, layer, top)
+    found, image = find_method(method), read_image(photo)
+    seed = _seed(found, options)
     _check_options(found, options)
+    x = net.input_of(image)
+    top, named = _aimed(net, image, x, found, target, layer)
+    layer, aimed = _where(found, net, x, named, layer, top)
     if "layer" in found.defaults:
         options["layer"] = layer
     if found.name == "occlusion":  # what a square shows depends on its size: the result must say it
@@ -137,20 +171,43 @@ def explain(
         values=values.float().cpu(),
         method=found.name,
         layer=layer,
-        target=_label(net, aimed if named is None or found.name == "deconvnet" else named),
+        target=_label(net, aimed),
         photo=viewed(net, image),
         prediction=top,
         options={k: v for k, v in options.items() if k != "layer" and isinstance(v, str | int | float | bool | tuple)},
+        input_size=(x.shape[2], x.shape[3]),
         stamp=stamp(net, image, seed),
     )
 
 
-def _aimed(net: Network, image: Image.Image, target: Target) -> tuple[Prediction | None, Target]:
+def _seed(found: Method, options: dict[str, Any]) -> int | None:
+    """Takes ``seed`` out of the options and puts a generator in; the seed, where the method draws random numbers."""
+    seed = options.pop("seed", None)
+    if "generator" not in found.defaults or "generator" in options:
+        return seed
+    if seed is None and (found.name != "occlusion" or options.get("fill") == "noise"):
+        seed = 0  # never torch's global state: the same call gives the same map
+    if seed is not None:
+        options["generator"] = torch.Generator().manual_seed(seed)
+    return seed
+
+
+def _aimed(
+    net: Network, image: Image.Image, x: Tensor, found: Method, target: Target, layer: str | None
+) -> tuple[Prediction | None, Target]:
     """The prediction, where the network gives logits, and the target with names replaced by numbers."""
-    named = resolve_names(target, net.classes)
+    is_map = found.name == "deconvnet" and layer is not None and isinstance(target, str) and target == "map"
+    named = target if is_map else resolve_names(target, net.classes)
     if callable(named) and not isinstance(named, Tensor):
         return None, named
-    return prediction_of(net, input_logits(net, net.input_of(image))[0], image), named
+    if found.name == "deconvnet" and layer is not None and isinstance(named, int):
+        if isinstance(target, str) and not target.isdecimal():
+            raise ConvscopeError(
+                f"the deconvnet starts from a class or in a layer: {target!r} is a class, {layer!r} a layer; with a "
+                "layer give a unit's number, 'layer:unit', 'layer:unit@y,x' or 'map'"
+            )
+        named = str(Unit(layer, named))
+    return prediction_of(net, input_logits(net, x)[0], image), named
 
 
 def _where(

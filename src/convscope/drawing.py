@@ -5,11 +5,15 @@ fine to lie on a photo), all others as heat on the part of the photo that the ne
 a percentile because of their heavy tails, and the colour bar says so.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from convscope.attribution.registry import METHODS
+from convscope.attribution.sliding_occlusion import covering_mean, squares
 from convscope.render.colour import colourise, gradient_picture
 from convscope.render.colour_bar import ColourBar
 from convscope.render.overlay import OPACITY, overlay
@@ -39,6 +43,17 @@ def draw_tile(
             colourise(array, scale, _grain_colours(scale)), caption, note, _grain_bar(scale), warning, pixels=True
         )
     return Tile(overlay(photo, array, scale), caption, note, ColourBar(scale, opacity=OPACITY), warning)
+
+
+def on_the_photo(method: str, values: Tensor, options: Mapping[str, Any], input_size: tuple[int, int]) -> Tensor:
+    """The values as they lie on the network's input of (H, W) pixels.
+
+    Cells of an occlusion, one a position, become each pixel's mean over the squares that cover it: stretched over the
+    photo they would miss its squares by up to half of one at the edges.
+    """
+    if method != "occlusion" or options.get("reading") not in ("drop", "score"):
+        return values
+    return covering_mean(values.flatten(), squares(*input_size, options["size"], options["stride"]), input_size)
 
 
 def zero_reason(method: str, values: Tensor) -> str:

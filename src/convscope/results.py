@@ -8,6 +8,7 @@ import base64
 import io
 import json
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,17 +20,20 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from convscope.attribution.registry import METHODS
-from convscope.drawing import draw_tile, scale_for, zero_reason
+from convscope.drawing import draw_tile, on_the_photo, scale_for, zero_reason
 from convscope.errors import ConvscopeError
 from convscope.render.chart import probability_bars
+from convscope.render.colour_bar import ColourBar
 from convscope.render.page import page_of
 from convscope.render.scale import Scale
-from convscope.render.sheet import sheet
+from convscope.render.sheet import matrix, sheet
 from convscope.render.tile import Tile
 from convscope.stamps import Stamp
 from convscope.writing import write_file
 
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+MOST_PIXELS_A_SIDE = {"JPEG": 65535, "WEBP": 16383}  # of the formats themselves
+MOST_BARS = 10  # more are too small to be read beside a photo
 DRAWN_SIDE_PX = 1024  # a photo is drawn at most this large; the values know nothing of it
 
 
@@ -82,7 +86,11 @@ class Shown:
     def _npz(self) -> bytes:
         content = io.BytesIO()
         about = json.dumps({**self.facts(), "stamp": self.stamp.fields()})
-        np.savez_compressed(content, about=np.array(about), **self.arrays())
+        # not np.savez: it takes names as keywords, and there are classes called "file"
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in {**self.arrays(), "about": np.array(about)}.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
         return content.getvalue()
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
@@ -91,13 +99,23 @@ class Shown:
 
 
 def picture_bytes(picture: Image.Image, form: str, stamp: Stamp) -> bytes:
-    """An encoded picture; a PNG carries the stamp in its text."""
-    content, options = io.BytesIO(), {}
+    """An encoded picture; a PNG carries the stamp in its text.
+
+    Raises:
+        ConvscopeError: a picture larger than the format can hold.
+    """
+    content, options = io.BytesIO(), {"quality": 92}
     if form == "PNG":
         text = PngImagePlugin.PngInfo()
         text.add_itxt("convscope", json.dumps(stamp.fields()))
-        options = {"pnginfo": text, "optimize": True}
-    picture.save(content, form, **(options or {"quality": 92}))
+        options = {"pnginfo": text}
+    most = MOST_PIXELS_A_SIDE.get(form, max(picture.size))
+    if max(picture.size) > most:
+        raise ConvscopeError(
+            f"a sheet of {picture.width} x {picture.height} pixels is too large for {form}, which holds {most} a side; "
+            "save it as .png, or put fewer pictures on it"
+        )
+    picture.save(content, form, **options)
     return content.getvalue()
 
 
@@ -140,13 +158,13 @@ class Prediction(Shown, Sequence[tuple[str, float]]):
         """The photo beside its bars."""
         tiles = [
             Tile(fitted(self.photo), self.top[0][0], f"{self.top[0][1]:.1%}"),
-            Tile(self.bars(), f"top {len(self)}"),
+            Tile(self.bars(), f"top {min(len(self), MOST_BARS)}"),
         ]
         return sheet(tiles, footer=self.stamp.line())
 
     def bars(self) -> Image.Image:
-        """The probabilities as a bar chart."""
-        return probability_bars(list(self.top), marked=[self.top[0][0]])
+        """The probabilities as a bar chart, of the first ten."""
+        return probability_bars(list(self.top[:MOST_BARS]), marked=[self.top[0][0]])
 
     def facts(self) -> Mapping[str, str]:
         """One line a class."""
@@ -164,7 +182,8 @@ class Prediction(Shown, Sequence[tuple[str, float]]):
 class Explanation(Shown):
     """One map of one photo. ``values`` are raw: ``(h, w)``, or ``(c, H, W)`` for pixel gradients; float32, on the CPU.
 
-    ``photo`` is the part that the network saw; ``prediction`` is None where the network gives no class scores.
+    ``photo`` is the part that the network saw, ``input_size`` (H, W) what it saw it at in pixels; ``prediction`` is None
+    where the network gives no class scores.
     """
 
     values: Float[Tensor, "*shape"] = field(repr=False)
@@ -174,13 +193,21 @@ class Explanation(Shown):
     photo: Image.Image = field(repr=False)
     prediction: Prediction | None
     options: Mapping[str, Any]
+    input_size: tuple[int, int]
     stamp: Stamp = field(repr=False)
 
     @property
     def note(self) -> str:
-        """Layer and options in one line."""
-        options = [f"{k} {v}" for k, v in self.options.items()]
-        return " · ".join(part for part in [self.layer or "", *options] if part)
+        """Layer and options in one line: ``layer4``, ``square of 56 px, every 28 px``."""
+        layer = "" if self.layer is None or self.target.startswith(f"{self.layer}:") else self.layer
+        return " · ".join(part for part in (layer, self._options_line) if part)
+
+    @property
+    def _options_line(self) -> str:
+        parts = [f"{k} {v}" for k, v in self.options.items() if k not in ("size", "stride", "batch")]
+        if "size" in self.options:
+            parts.insert(0, f"square of {_side(self.options['size'])} px, every {_side(self.options['stride'])} px")
+        return " · ".join(parts)
 
     @property
     def zero_because(self) -> str:
@@ -191,7 +218,7 @@ class Explanation(Shown):
         """The map as a tile of a sheet, on its own scale or a shared one."""
         return draw_tile(
             self.method,
-            self.values,
+            on_the_photo(self.method, self.values, self.options, self.input_size),
             fitted(self.photo),
             scale=scale or scale_for(self.method, [self.values]),
             caption=self.method if caption is None else caption,
@@ -207,7 +234,7 @@ class Explanation(Shown):
     def facts(self) -> Mapping[str, str]:
         """Method, target, what it claims and when not to believe it."""
         about = METHODS[self.method]
-        facts = {"method": self.method, "target": self.target, "layer": self.layer or "", "options": self.note}
+        facts = {"method": self.method, "target": self.target, "layer": self.layer or "", "options": self._options_line}
         if self.prediction is not None:
             facts["prediction"] = str(self.prediction.facts()["prediction"])
         facts |= {"what it shows": about.claim, "what it does not": about.limits, "source": about.source}
@@ -218,6 +245,41 @@ class Explanation(Shown):
         return {"values": self.values.numpy()}
 
 
+@dataclass(frozen=True, eq=False)
+class Comparison(Shown):
+    """Explanations side by side. ``left_out`` says what does not apply to the network, and why."""
+
+    title: str
+    subtitle: str
+    tiles: tuple[tuple[Tile | None, ...], ...] = field(repr=False)
+    explanations: Mapping[str, Explanation] = field(repr=False)
+    left_out: Mapping[str, str]
+    stamp: Stamp = field(repr=False)
+    row_headings: tuple[str, ...] = ()
+    column_headings: tuple[str, ...] = ()
+    bar: ColourBar | None = field(default=None, repr=False)
+
+    def picture(self) -> Image.Image:
+        """The sheet."""
+        about: dict[str, Any] = {"title": self.title, "subtitle": self.subtitle, "bar": self.bar}
+        about["footer"] = self.stamp.line()
+        if not self.row_headings and not self.column_headings:
+            return sheet([tile for tile in self.tiles[0] if tile is not None], **about)
+        headings = {"row_headings": self.row_headings, "column_headings": self.column_headings}
+        return matrix(self.tiles, **headings, tile_width=200, **about)
+
+    def facts(self) -> Mapping[str, str]:
+        """Title, what each method shows and does not show, what was left out."""
+        facts = {"sheet": f"{self.title}: {self.subtitle}" if self.subtitle else self.title}
+        for method in dict.fromkeys(e.method for e in self.explanations.values()):
+            facts[method] = f"{METHODS[method].claim} {METHODS[method].limits}"
+        return facts | {f"left out: {name}": why for name, why in self.left_out.items()}
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The raw values of every map."""
+        return {name: e.values.numpy() for name, e in self.explanations.items()}
+
+
 def fitted(photo: Image.Image, side_px: int = DRAWN_SIDE_PX) -> Image.Image:
     """The photo at no more than ``side_px`` a side."""
     if max(photo.size) <= side_px:
@@ -225,3 +287,7 @@ def fitted(photo: Image.Image, side_px: int = DRAWN_SIDE_PX) -> Image.Image:
     copy = photo.copy()
     copy.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
     return copy
+
+
+def _side(sides: tuple[int, int]) -> str:
+    return str(sides[0]) if sides[0] == sides[1] else f"{sides[0]} x {sides[1]}"

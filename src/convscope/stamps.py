@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,19 @@ class Stamp:
 def stamp(net: Network, photo: Image.Image, seed: int | None = None) -> Stamp:
     """The stamp of a result that ``net`` gave on ``photo``."""
     return Stamp(net.name, net.fingerprint, _pixels_hash(photo), versions(), seed, _command())
+
+
+def combined(stamps: Sequence[Stamp]) -> Stamp:
+    """The stamp of a sheet of several results: every model once, and one hash of the hashes where these differ."""
+    models = ", ".join(dict.fromkeys(s.model for s in stamps))
+    seed = next((s.seed for s in stamps if s.seed is not None), None)
+    model_hash, data_hash = _one_hash(s.model_hash for s in stamps), _one_hash(s.data_hash for s in stamps)
+    return Stamp(models, model_hash, data_hash, stamps[0].versions, seed, stamps[0].command)
+
+
+def _one_hash(hashes: Iterable[str]) -> str:
+    different = list(dict.fromkeys(hashes))
+    return different[0] if len(different) == 1 else hashlib.sha256("".join(different).encode()).hexdigest()[:16]
 
 
 @cache

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from tests import nets, oracles
+from tests.attribution.rule_replica import signal_at_input
 from torch import Tensor, nn
 
 from convscope.attribution import deconvnet, gradient, guided_backprop
@@ -16,8 +18,6 @@ from convscope.errors import ConvscopeError
 from convscope.network.pictures import find_images, read_image
 from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from convscope.network.targets import Unit
-from tests import nets, oracles
-from tests.attribution.rule_replica import signal_at_input
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 SEQUENTIAL = (nets.plain, nets.inplace_relu, nets.overlapping_pool, nets.strided, nets.gap_linear, nets.conv_relu_gap)
@@ -257,7 +257,9 @@ def test_every_way_to_write_a_relu_gives_the_same_picture(factory: Callable[...,
     for target in ("conv2:3", "conv2:3@2,2", "conv1:0", "linear1:2"):
         assert torch.equal(deconvnet(net, x, target=target), deconvnet(plain, x, target=target))
     for target in ("map", None):
-        assert torch.equal(deconvnet(net, x, layer="pool2", target=target), deconvnet(plain, x, layer="pool2", target=target))
+        assert torch.equal(
+            deconvnet(net, x, layer="pool2", target=target), deconvnet(plain, x, layer="pool2", target=target)
+        )
     assert not torch.allclose(deconvnet(net, x, target=1), gradient(net, x, target=1))
     assert not torch.allclose(deconvnet(net, x, target=1), guided_backprop(net, x, target=1))
 
@@ -306,12 +308,33 @@ def test_on_squeezenet_a_class_dies_and_the_strongest_position_does_not(squeezen
 # ---- batches, inputs, refusals ----
 
 
-@pytest.mark.parametrize("options", [{}, {"target": 2}, {"layer": "conv2"}, {"target": "conv2:3"}])
-def test_a_batch_is_its_images_one_by_one(options: dict[str, Any]) -> None:
-    for net in (nets.plain(), nets.residual() if "layer" not in options and "conv2:3" not in options.values() else nets.plain()):
-        x = nets.images(4)
-        single = torch.cat([deconvnet(net, x[i : i + 1], **options) for i in range(4)])
-        assert torch.allclose(deconvnet(net, x, **options), single, **EXACT)
+@pytest.mark.parametrize("factory", [nets.plain, nets.residual, nets.norm_dropout])
+@pytest.mark.parametrize("options", [{}, {"target": 2}, {"layer": "conv1"}, {"target": "conv1:3"}])
+def test_a_batch_is_its_images_one_by_one(factory: Callable[..., nn.Module], options: dict[str, Any]) -> None:
+    net, x = factory(), nets.images(4)
+    single = torch.cat([deconvnet(net, x[i : i + 1], **options) for i in range(4)])
+    assert torch.allclose(deconvnet(net, x, **options), single, **EXACT)
+
+
+def test_train_mode_neither_mixes_the_batch_nor_drops_units() -> None:
+    x = nets.images(3)
+    for options in ({}, {"layer": "norm1"}):
+        assert torch.equal(
+            deconvnet(nets.norm_dropout(train=True), x, **options), deconvnet(nets.norm_dropout(), x, **options)
+        )
+
+
+@pytest.mark.parametrize(("dtype", "share"), [(torch.float16, 5e-3), (torch.bfloat16, 5e-2)])
+def test_half_precision_is_near_single_and_comes_back_as_single(dtype: torch.dtype, share: float) -> None:
+    x = nets.images(dtype=torch.float32)
+    for options in ({"target": 1}, {"layer": "conv2", "target": "map"}):
+        exact = deconvnet(nets.plain(dtype=torch.float32), x, **options)
+        found = [deconvnet(nets.plain(dtype=dtype), x.to(dtype), **options)]
+        with torch.autocast("cpu", dtype=dtype):
+            found.append(deconvnet(nets.plain(dtype=torch.float32), x, **options))
+        for picture in found:
+            assert picture.dtype == exact.dtype == torch.float32
+            assert (picture - exact).abs().max() <= share * exact.abs().max()
 
 
 def test_channels_are_reduced_on_request() -> None:
@@ -370,16 +393,11 @@ def test_one_of_two_inputs_is_explained() -> None:
         ({"target": 5}, "class 5 .* 5 classes"),
         ({"layer": "linear1"}, "has no positions; name a unit"),
         ({"layer": "linear1", "target": "linear1:2@0,0"}, "no map"),
-        ({"layer": "conv2", "reduce": "mean"}, "reduce='mean' is none of"),
     ],
 )
 def test_what_cannot_be_projected_is_refused(options: dict[str, Any], says: str) -> None:
-    reduce = {"reduce": options["reduce"]} if "reduce" in options else {}
-    rest = {k: v for k, v in options.items() if k != "reduce"}
-    if reduce:
-        pytest.skip("the type check of tests refuses it first")
     with pytest.raises(ConvscopeError, match=says):
-        deconvnet(nets.plain(), nets.images(), **rest)
+        deconvnet(nets.plain(), nets.images(), **options)
 
 
 @pytest.mark.parametrize(

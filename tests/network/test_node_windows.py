@@ -70,6 +70,11 @@ def u_net(x: Tensor) -> Tensor:
     return torch.cat([x, F.interpolate(below, scale_factor=2)], 1)
 
 
+def dynamic(x: Tensor) -> Tensor:
+    ones = torch.ones(1, 1, 5, 5, dtype=x.dtype)
+    return torch.cat([F.conv2d(ones, one[:1, None, 4:7, 3:5]) for one in x])
+
+
 def zoomed(x: Tensor) -> Tensor:
     grid = F.affine_grid(0.83 * torch.eye(2, 3, dtype=x.dtype)[None], list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, align_corners=False)
@@ -113,6 +118,13 @@ BY_NAN = {
         ),
         square(6, 1, -2),
     ),
+    "U-Net, transposed": (
+        lambda x: x + F.conv_transpose2d(F.max_pool2d(x, 2), filters(4, 4, 3, 3), None, 2, 1, 1),
+        square(4),
+    ),
+    "branches that drift apart": (lambda x: x[:, :, :6, :5] + x[:, :, ::2, ::2], WHOLE),
+    "filters made of the image": (dynamic, WHOLE),
+    "rows as channels": (lambda x: F.conv2d(x.transpose(1, 2), filters(2, 12, 1, 3)), WHOLE),
     # cut and joined
     "split channels": (lambda x: x.split([1, 3], 1)[1] + x.chunk(4, 1)[0], PIXEL),
     "split rows": (lambda x: x.split(5, 2)[1] + x.tensor_split((1, 6), 2)[1], Field((5, 1), (1, 1), (1, 0))),
@@ -125,7 +137,7 @@ BY_NAN = {
     "tiled": (lambda x: x.repeat(1, 1, 2, 2), WHOLE),
     "rolled": (lambda x: x.roll((1, 2), (2, 3)), Field((1, 1), (1, 1), (-1, -2))),
     "flipped": (lambda x: x + x.flip(2), WHOLE),
-    "padded by mirror, measured edges": (
+    "mirrored border": (
         lambda x: F.pad(x, (3, 2, 1, 0), mode="reflect"),
         Field((1, 1), (1, 1), (-1, -3)),
     ),
@@ -207,4 +219,29 @@ def test_nodes_equal_the_support_of_the_gradient(name):
     image = torch.rand(1, 4, 12, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
     activation = function(image)
     assert np.array_equal(receptive_boxes(activation, image), gradient_boxes(function, (4, 12, 10)))
+    assert receptive_field(activation, image) == expected
+
+
+BEYOND = {  # where positions cannot be followed: every box is a cover
+    "tokens, convolved": (
+        lambda x: F.conv1d(x.flatten(2), filters(4, 4, 3), padding=1).unflatten(2, x.shape[2:]),
+        WHOLE,
+    ),
+    "windows of attention": (
+        lambda x: x.unflatten(2, (3, 4)).unflatten(4, (2, 5)).softmax(3).flatten(4).flatten(2, 3),
+        WHOLE,
+    ),
+    "turned": (lambda x: x.mT[:, :, :10, :10] + x[:, :, :10], WHOLE),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_what_cannot_be_followed_is_covered(name):
+    function, expected = BEYOND[name]
+    image = torch.rand(1, 4, 12, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    activation = function(image)
+    found, true = receptive_boxes(activation, image), nan_boxes(function, (4, 12, 10))
+    assert found.shape == true.shape
+    assert (found[..., :2] <= true[..., :2]).all()
+    assert (found[..., 2:] >= true[..., 2:]).all()
     assert receptive_field(activation, image) == expected

@@ -64,8 +64,8 @@ def cam(
         ConvscopeError: the head is another one (Grad-CAM is named), or the target is no class.
     """
     with evaluation(model), torch.no_grad():
-        # copies: the passes run on what they are given, and a network may write into its input
-        layer = layer or default_layer(model, image_leaf(x, wrt)[1])
+        layer = layer or default_layer(model, x)
+        # a copy: the pass runs on what it is given, and a network may write into its input
         head, activation, logits = linear_head(model, image_leaf(x, wrt)[1], layer)
         wanted = class_targets(target, logits)
         maps = class_maps(activation.relu() if head.rectified_input else activation, head.weights)
@@ -123,11 +123,7 @@ def grad_cam(
         ConvscopeError: a layer without maps, or one that the score does not depend on.
     """
     with evaluation(model):
-        if layer is None or isinstance(layer, str):
-            # a copy: the pass that finds the layer runs on what it is given, and a network may write into its input
-            names = [layer or default_layer(model, image_leaf(x, wrt)[1])]
-        else:
-            names = list(layer)
+        names = [layer or default_layer(model, x)] if layer is None or isinstance(layer, str) else list(layer)
         if not names:
             raise ConvscopeError("layer=[] asks for no layer; give at least one, or None for the last map")
         run = forward(model, x, target=target, layers=names, graph_from=names, score=score, wrt=wrt)

@@ -118,9 +118,7 @@ def kept(activation: Tensor, selection: Selection) -> Tensor:
 def _selection(target: Target, layer: str, count: int) -> list[Unit | None]:
     """The unit of ``layer`` that each of ``count`` images starts with; None where it is to be found."""
     aimed = aim(target).target
-    if isinstance(aimed, Tensor):
-        aimed = aimed.tolist()
-    wanted = aimed if isinstance(aimed, list) else [aimed] * count
+    wanted: list[object] = aimed if isinstance(aimed, list) else [aimed] * count
     if len(wanted) != count:
         raise ConvscopeError(f"{len(wanted)} targets for {count} images: give one for all, or one an image")
     return [_unit_of(layer, one) for one in wanted]

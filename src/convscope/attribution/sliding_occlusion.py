@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.passes import Inputs, explained_input, forward
-from convscope.network.targets import Target, class_logits
+from convscope.network.targets import Target, aim, class_logits
 
 Reading = Literal["pixels", "drop", "score", "class"]
 Fill = None | int | float | Sequence[float] | Tensor | Literal["mean", "blur", "noise"]
@@ -103,7 +103,7 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
 
 def plain_engine(
     ask: Question, image: Tensor, filled: Tensor, at: Squares, batch: int, on_step: Callable[[int, int], None]
-) -> Float[Tensor, " n"]:
+) -> Float[Tensor, " n"] | Int[Tensor, " n"]:
     """The score of each occluded image, by whole passes of ``batch`` images: the reference for faster engines.
 
     ``image`` and ``filled`` are ``(1, c, H, W)``; a square shows ``filled`` and the rest shows ``image``.
@@ -223,13 +223,11 @@ def _target_of_each(model: nn.Module, x: Inputs, target: Target, wrt: int | str)
     if target is None:
         with evaluation(model), torch.no_grad():
             return list(_top(forward(model, x, wrt=wrt).output).tolist())
-    if isinstance(target, Tensor):
-        target = target.tolist() if target.ndim else int(target)
-    if not isinstance(target, Sequence) or isinstance(target, str):
-        return [target] * count
-    if len(target) != count:
-        raise ConvscopeError(f"{len(target)} targets for {count} images: give one for all, or one an image")
-    return list(target)
+    aimed = aim(target).target
+    wanted: list[Target] = aimed if isinstance(aimed, list) else [aimed] * count
+    if len(wanted) != count:
+        raise ConvscopeError(f"{len(wanted)} targets for {count} images: give one for all, or one an image")
+    return wanted
 
 
 def _filling(x: Tensor, fill: Fill, generator: torch.Generator | None) -> Tensor:

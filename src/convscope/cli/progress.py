@@ -1,11 +1,11 @@
 """A bar on stderr for long work, with the time left; a line at the end where stderr is no terminal."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def bar(total: int, what: str) -> Iterator[Callable[[str], None]]:
+def bar(total: int, what: str) -> Generator[Callable[[str], None]]:
     """Within the block, each call of the yielded function says what comes next and counts one step."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -4,6 +4,7 @@ Nothing heavy is imported here: ``convscope --help`` must answer at once.
 """
 
 import functools
+import importlib
 import sys
 import tempfile
 import traceback
@@ -15,6 +16,7 @@ import typer
 
 from convscope.errors import ConvscopeError
 
+COMMANDS = ("explain", "predict", "layers", "doctor")
 DONE, SKIPPED, REFUSED, CRASHED, INTERRUPTED = 0, 1, 2, 70, 130
 
 app = typer.Typer(
@@ -97,6 +99,7 @@ def _about(
 
 def main() -> None:
     """Entry point of the ``convscope`` program."""
-    from convscope.cli import explain, layers, predict  # noqa: F401 - each registers its command
+    for module in COMMANDS:  # each registers its command
+        importlib.import_module(f"convscope.cli.{module}")
 
     app()

@@ -7,7 +7,7 @@ that holds it leaves.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ _lock = threading.RLock()  # reentrant: a Ctrl-C handler may itself explain some
 
 
 @contextmanager
-def evaluation(model: nn.Module) -> Iterator[None]:
+def evaluation(model: nn.Module) -> Generator[None]:
     """Within the block: evaluation mode, gradients enabled, inference mode off. All restored at its end.
 
     A surrounding ``torch.no_grad()`` or ``torch.inference_mode()`` does not stop what runs inside.

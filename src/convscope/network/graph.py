@@ -8,18 +8,21 @@ rectifier that really ran, however it was written, and hooks on these nodes end 
     nn.ReLU, F.relu, x.relu_(), ReLU6, Hardtanh(0, m), Threshold, clamp at 0      -> a rectifier
     convolutions, pooling, sums, products, shapes, normalisation                  -> left as they are
     Hardswish, GELU, sigmoid, softmax, ... and any node that is not known here     -> nonlinear, left plain
+    a product with a mask, x * (x > 0)                                             -> nonlinear, left plain
     CopySlices, compiled, TorchScript, a custom ``autograd.Function``             -> opaque, refused by name
 
 A network with nonlinearities but no rectifier is refused (the rule would silently be the plain gradient); one
 with some of each is refused unless ``partial=True``. A path that is linear from output to input is fine.
 Max-pooling needs no rule: its backward pass is the deconvnet's unpooling by switches.
+
+Pitfalls: a product or quotient of two tensors that both depend on the input counts as plain, whatever it means.
 """
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +30,7 @@ from torch.autograd.graph import Node, get_gradient_edge
 
 from convscope.errors import ConvscopeError
 from convscope.network import saved_fields
+from convscope.network.saved_fields import operation
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 
@@ -37,15 +41,17 @@ _STRUCTURAL = frozenset(
     """AccumulateGrad AdaptiveAvgPool1D AdaptiveAvgPool2D AdaptiveAvgPool3D AdaptiveMaxPool1D AdaptiveMaxPool2D Add
     Addbmm Addmm Alias Amax AsStrided AvgPool2D AvgPool3D Baddbmm Bmm Cat Chunk Clone Col2Im Constant ConstantPadNd
     Contiguous Convolution Copy CopyBackwards CudnnBatchNorm CudnnConvolution Detach Diagonal Div Dot Einsum Expand
-    Flatten Flip FusedDropout Gather GraphRoot Im2Col Index IndexSelect Linear MaskedFill Max MaxPool1D MaxPool2DWithIndices
-    MaxPool3DWithIndices Mean MiopenBatchNorm MkldnnAdaptiveAvgPool2D MkldnnConvolution MkldnnLinear MkldnnMaxPool2D
-    MkldnnReshape Mm Movedim Mul Mv NativeBatchNorm NativeDropout NativeGroupNorm NativeLayerNorm Narrow Neg Permute
-    PixelShuffle PixelUnshuffle PixelShuffleBackward ReflectionPad1D ReflectionPad2D ReflectionPad3D Repeat
-    ReplicationPad1D ReplicationPad2D ReplicationPad3D Reshape ReshapeAlias Roll Rsub Select Slice Split
-    SplitWithSizes Squeeze Stack Sub Sum Swapaxes T ToCopy Transpose Unbind Unfold UnsafeSplit UnsafeSplitWithSizes
-    UnsafeView Unsqueeze UpsampleBicubic2D UpsampleBilinear2D UpsampleBilinear2DAa UpsampleNearest2D
-    UpsampleNearestExact2D View ViewAsComplex ViewAsReal""".split()
+    Flatten Flip FractionalMaxPool2D FusedDropout Gather GridSampler2D Im2Col Index IndexSelect Linear Max MaxPool1D
+    MaxPool2DWithIndices MaxPool3DWithIndices MaxUnpool2D Mean MiopenBatchNorm MkldnnAdaptiveAvgPool2D
+    MkldnnConvolution MkldnnLinear MkldnnMaxPool2D MkldnnReshape Mm Movedim Mul Mv Narrow NativeBatchNorm
+    NativeChannelShuffle NativeDropout NativeGroupNorm NativeLayerNorm Neg Permute PixelShuffle PixelUnshuffle
+    ReflectionPad1D ReflectionPad2D ReflectionPad3D Repeat ReplicationPad1D ReplicationPad2D ReplicationPad3D Reshape
+    ReshapeAlias Roll Rsub Select Slice Split SplitWithSizes Squeeze Stack Sub Sum Swapaxes T Tile ToCopy Transpose
+    Unbind Unfold UnsafeSplit UnsafeSplitWithSizes UnsafeView Unsqueeze UpsampleBicubic2D UpsampleBicubic2DAa
+    UpsampleBilinear2D UpsampleBilinear2DAa UpsampleLinear1D UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D
+    UpsampleNearestExact1D UpsampleNearestExact2D UpsampleTrilinear3D View ViewAsComplex ViewAsReal""".split()  # noqa: SIM905
 )
+_MASKED = "product with a mask"
 
 
 @dataclass(frozen=True)
@@ -66,50 +72,44 @@ def deconv(_grad_in: Tensor, grad_out: Tensor) -> Tensor:
     return grad_out.clamp(min=0)
 
 
-def nodes(output: Tensor, to: Tensor | None = None) -> list[Node]:
-    """The graph's nodes from ``output`` down, each after all of those that lead to it or in no order at all.
+def nodes(output: Tensor | Sequence[Tensor], to: Tensor | None = None) -> list[Node]:
+    """The graph's nodes from ``output`` (or several) down, in no particular order.
 
-    With ``to``, only the nodes on a path to that tensor: branches that end in parameters are left out.
+    With ``to``, only the nodes between: branches that end in parameters are left out, and so is the node that
+    made ``to``.
 
     Raises:
         ConvscopeError: nothing was recorded for ``output``, or no path leads to ``to``.
     """
-    if output.grad_fn is None:
+    outputs = [output] if isinstance(output, Tensor) else output
+    above: dict[Node, list[Node]] = {o.grad_fn: [] for o in outputs if o.grad_fn is not None}
+    if not above:
         raise ConvscopeError("no graph was recorded: the network's forward pass runs without gradients, or is constant")
-    found: dict[Node, None] = {}
-    end = get_gradient_edge(to).node if to is not None else None
-    todo: list[Node] = [output.grad_fn]
+    end = get_gradient_edge(to).node if to is not None and to.requires_grad else None
+    todo = list(above)
     while todo:
         node = todo.pop()
-        if node in found:
-            continue
-        found[node] = None
-        if node is not end:
-            todo += [parent for parent, _ in node.next_functions if parent is not None]
-    return list(found) if end is None else _leading_to(end, list(found))
+        for below, _ in node.next_functions if node is not end else ():
+            if below is not None:
+                if below not in above:
+                    above[below] = []
+                    todo.append(below)
+                above[below].append(node)
+    return list(above) if to is None else _between(above, end)
 
 
-def _leading_to(end: Node, found: list[Node]) -> list[Node]:
-    children: dict[Node, list[Node]] = {}
-    for node in found:
-        for parent, _ in node.next_functions:
-            if parent is not None and node is not end:
-                children.setdefault(parent, []).append(node)
-    on_path: set[Node] = {end}
-    todo = [end]
-    while todo:
-        for child in children.get(todo.pop(), []):
-            if child not in on_path:
-                on_path.add(child)
-                todo.append(child)
-    if len(on_path) == 1 and end not in found:
+def _between(above: dict[Node, list[Node]], end: Node | None) -> list[Node]:
+    """All nodes above ``end``, of those that are known with the nodes directly above them."""
+    if end is None or end not in above:
         raise ConvscopeError("the score does not depend on the input: no path leads from one to the other")
-    return [node for node in found if node in on_path]
-
-
-def operation(node: Node) -> str:
-    """``ReluBackward0`` -> ``Relu``; ``torch::autograd::CopySlices`` -> ``CopySlices``."""
-    return re.sub(r"Backward\d*$", "", node.name().rsplit("::", 1)[-1])
+    found: dict[Node, None] = {}
+    todo = list(above[end])
+    while todo:
+        node = todo.pop()
+        if node not in found:
+            found[node] = None
+            todo += above[node]
+    return list(found)
 
 
 def is_opaque(node: Node) -> bool:
@@ -121,40 +121,59 @@ def is_opaque(node: Node) -> bool:
 def is_rectifier(node: Node) -> bool:
     """True for max(x, 0), with or without an upper bound, however it was written."""
     match operation(node):
-        case "Relu" | "Threshold":
+        case "Relu":
             return True
+        case "Threshold":
+            return saved_fields.threshold(node) >= 0  # below 0 it lets negative values through
         case "Hardtanh":
             return saved_fields.hardtanh_bounds(node)[0] == 0
         case "Clamp" | "ClampMin":
-            return saved_fields.clamp_bounds(node)[0] == 0
+            low = saved_fields.clamp_bounds(node)[0]
+            return low is not None and bool((torch.as_tensor(low) == 0).all())  # a bound may differ by unit
         case _:
             return False
 
 
 def is_nonlinear(node: Node) -> bool:
     """True for activation functions other than rectifiers, and for every node that is not known here."""
-    return operation(node) not in _STRUCTURAL and not is_rectifier(node) and not is_opaque(node)
+    known = operation(node) in _STRUCTURAL and not _is_masked(node)
+    return not (known or is_rectifier(node) or is_opaque(node))
 
 
-def inspect(output: Tensor, to: Tensor | None = None) -> tuple[list[Node], Counter[str], Counter[str]]:
+def _is_masked(node: Node) -> bool:
+    """True for a product with constant zeros and ones, which may be a rectifier written as ``x * (x > 0)``."""
+    if operation(node) != "Mul":
+        return False
+    factors = [saved_fields.field(node, name) for name in ("self", "other")]
+    return any(f is not None and not f.requires_grad and _is_mask(f) for f in factors)
+
+
+def _is_mask(factor: Tensor) -> bool:
+    zero, one = factor == 0, factor == 1
+    return bool((zero | one).all() & zero.any() & one.any())
+
+
+def inspect(
+    output: Tensor | Sequence[Tensor], to: Tensor | None = None
+) -> tuple[list[Node], Counter[str], Counter[str]]:
     """The rectifiers between ``output`` and ``to``, other nonlinearities by name, opaque nodes by name."""
     found = nodes(output, to)
     rectifiers = [n for n in found if is_rectifier(n)]
-    plain = Counter(operation(n) for n in found if is_nonlinear(n))
+    plain = Counter(_MASKED if _is_masked(n) else operation(n) for n in found if is_nonlinear(n))
     return rectifiers, plain, Counter(operation(n) for n in found if is_opaque(n))
 
 
 @contextmanager
 def backward_rule(
-    output: Tensor, rule: Rule, *, to: Tensor | None = None, partial: bool = False
-) -> Iterator[Rectifiers]:
+    output: Tensor | Sequence[Tensor], rule: Rule, *, to: Tensor | None = None, partial: bool = False
+) -> Generator[Rectifiers]:
     """Within the block, every rectifier between ``output`` and ``to`` sends back ``rule(grad_in, grad_out)``.
 
     ``grad_out`` arrives from above, ``grad_in`` is what the rectifier itself would send down; all have the
     rectifier's shape. The network is not touched: the rule lives in the graph of this one pass.
 
     Args:
-        output: any tensor of the pass, a score or a layer's output.
+        output: any tensor of the pass, a score or a layer's output; or several.
         rule: ``guided``, ``deconv`` or another function of these two tensors.
         to: the explained input; without it every rectifier of the graph takes part.
         partial: accept nonlinearities that are no rectifiers, and leave them plain.
@@ -184,8 +203,10 @@ def backward_rule(
         yield Rectifiers(len(rectifiers), tuple(sorted(plain)))
 
 
-def _hook(rule: Rule) -> Callable[[tuple[Tensor, ...], tuple[Tensor, ...]], tuple[Tensor, ...]]:
-    def send_back(grads_in: tuple[Tensor, ...], grads_out: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _hook(rule: Rule) -> Callable[..., Any]:
+    def send_back(grads_in: tuple[Tensor | None, ...], grads_out: tuple[Tensor | None, ...]) -> Any:
+        if grads_in[0] is None or grads_out[0] is None:  # nothing arrives, or nobody below asks
+            return grads_in
         return (rule(grads_in[0], grads_out[0]), *grads_in[1:])
 
     return send_back

@@ -7,96 +7,131 @@ the outermost is taken (``layer4``, not ``layer4.2``), except for an unnamed seq
 (``features`` of VGG or SqueezeNet), which is a trunk rather than a layer.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
-from convscope.network.layers import LayerOutput, named_layers, recorded_outputs, run_model
-from convscope.network.targets import class_logits
+from convscope.network.layers import LayerOutput, copied, named_layers, numbered, run_model, trace_layers
 from convscope.network.taps import tap
+from convscope.network.targets import class_logits
 
 _POOLING = (
     nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.LPPool2d, nn.FractionalMaxPool2d,
 )  # fmt: skip
 _PASS_THROUGH = (nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.Identity, nn.Flatten)
 
-_known: "WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], str]]" = WeakKeyDictionary()
+# what the default layer was read off: the modules (weakly: an id may be given again) and the inputs' shapes
+_Seen = tuple[tuple[ReferenceType[nn.Module], ...], object]
+_known: "WeakKeyDictionary[nn.Module, tuple[_Seen, str]]" = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A layer's call in a pass, without its output, which would be much to hold for a whole network."""
+
+    name: str
+    module: nn.Module
+    shape: tuple[int, ...]
+    same: bool  # handed on the very tensor of the step before it, as a composite does with its last part's
 
 
 def default_layer(model: nn.Module, x: Any) -> str:
     """The last spatial output before the head and its pooling (resnet50 ``layer4``, vgg16 ``features.29``).
 
-    Costs one pass for each model, the first time; it is found again when the model's layers change.
+    Costs one pass, the first time for each model and size of input, and again when the model's layers change.
 
     Raises:
         ConvscopeError: a network whose layers give no maps.
     """
-    shape = tuple(id(m) for m in model.modules())
+    x = x[:1] if isinstance(x, Tensor) else x
+    seen = tuple(ref(m) for m in model.modules()), _shapes(x)
     known = _known.get(model)
-    if known is None or known[0] != shape:
-        known = shape, _last_spatial(model, x)
+    if known is None or known[0] != seen:
+        known = seen, _last_spatial(model, x)
         _known[model] = known
     return known[1]
 
 
+def _shapes(x: Any) -> object:
+    if isinstance(x, Tensor):
+        return tuple(x.shape)
+    values = x.values() if isinstance(x, Mapping) else x if isinstance(x, tuple) else ()
+    return tuple(_shapes(v) for v in values)
+
+
 def _last_spatial(model: nn.Module, x: Any) -> str:
-    found = recorded_outputs(model, x)
-    classes = _class_count(found)
-    for at in range(len(found) - 1, -1, -1):
-        item = _inner(found, at)
-        if _is_map(item) and not _is_head(found, at, classes):
-            _refuse_tokens(model, item.name, found[at + 1 :])
-            return item.name
+    found, output = _steps(model, x)
+    head = _head_begins(found, output)
+    at = len(found) - 1
+    while at >= 0:
+        at = _inner(found, at)
+        if _is_map(found[at]) and not (at >= head and found[at].shape[1] == found[head].shape[1]):
+            _refuse_tokens(model, found, at)
+            return found[at].name
+        at -= 1
     raise ConvscopeError(f"{type(model).__name__} has no layer that gives maps (b, c, h, w) larger than 1 x 1")
 
 
-def _refuse_tokens(model: nn.Module, layer: str, after: Sequence[LayerOutput]) -> None:
-    if any(item.output.ndim == 3 for item in after):
+def _steps(model: nn.Module, x: Any) -> tuple[list[_Step], Any]:
+    """Every call with a tensor output, in the order in which they ended, and the network's output."""
+    found: list[_Step] = []
+    last: list[Tensor] = []
+
+    def visit(item: LayerOutput) -> None:
+        same = bool(last) and last[0] is item.output
+        found.append(_Step(item.name, item.module, tuple(item.output.shape), same))
+        last[:] = [item.output]
+
+    output = trace_layers(model, x, visit)
+    names = numbered([step.name for step in found])
+    return [replace(step, name=name) for step, name in zip(found, names, strict=True)], output
+
+
+def _refuse_tokens(model: nn.Module, found: Sequence[_Step], at: int) -> None:
+    if any(len(step.shape) == 3 for step in found[at + 1 :]):
         raise ConvscopeError(
-            f"{type(model).__name__}'s maps end at {layer!r}; what follows works on tokens (b, n, c), so there is no "
-            "last map to take by default; name a layer that gives maps"
+            f"{type(model).__name__}'s maps end at {found[at].name!r}; what follows works on tokens (b, n, c), so "
+            "there is no last map to take by default; name a layer that gives maps"
         )
 
 
-def _is_map(item: LayerOutput) -> bool:
-    if item.output.ndim != 4 or isinstance(item.module, _POOLING + _PASS_THROUGH):
+def _is_map(step: _Step) -> bool:
+    if len(step.shape) != 4 or isinstance(step.module, _POOLING + _PASS_THROUGH):
         return False
-    return item.output.shape[2] * item.output.shape[3] > 1
+    return step.shape[2] * step.shape[3] > 1
 
 
-def _class_count(found: Sequence[LayerOutput]) -> int | None:
-    """Channels of the last output; None where a linear layer makes the classes, since no map is of them then."""
-    if any(isinstance(i.module, nn.Linear) for i in found):
-        return None
-    return found[-1].output.shape[1] if found and found[-1].output.ndim >= 2 else None
+def _head_begins(found: Sequence[_Step], output: Any) -> int:
+    """Where the maps of the classes begin, which SqueezeNet pools into its logits; the end where there are none.
+
+    They are the last convolution's, where it has a channel for each logit and no linear layer follows.
+    """
+    logits = getattr(output, "logits", output)
+    weighted = [i for i, step in enumerate(found) if isinstance(step.module, nn.Linear | nn.Conv2d)]
+    if not weighted or not isinstance(logits, Tensor) or logits.ndim != 2:
+        return len(found)
+    last = found[weighted[-1]]
+    makes_classes = isinstance(last.module, nn.Conv2d) and last.shape[1] == logits.shape[1]
+    return weighted[-1] if makes_classes else len(found)
 
 
-def _is_head(found: Sequence[LayerOutput], at: int, classes: int | None) -> bool:
-    """True for the maps of the classes, which SqueezeNet pools into its logits."""
-    return classes is not None and found[at].output.shape[1] == classes
+def _inner(found: Sequence[_Step], at: int) -> int:
+    """In a trunk the layer that made its output; anything else as it is."""
+    while found[at].same and type(found[at].module) is nn.Sequential and _is_trunk(found[at].module):
+        at -= 1
+    return at
 
 
-def _inner(found: Sequence[LayerOutput], at: int) -> LayerOutput:
-    """The layer in a trunk that made its output; anything else as it is."""
-    item = found[at]
-    while type(item.module) is nn.Sequential and _is_trunk(item.module):
-        last = f"{item.name}.{len(item.module) - 1}"
-        inside = [i for i in found[:at] if i.name.split("#")[0] == last and i.output is item.output]
-        if not inside:
-            break
-        item = inside[-1]
-    return item
-
-
-def _is_trunk(sequence: nn.Sequential) -> bool:
-    numbered = all(name.isdecimal() for name, _ in sequence.named_children())
-    return numbered and len({type(m) for m in sequence}) > 1
+def _is_trunk(module: nn.Module) -> bool:
+    """True for an unnamed sequence of different things."""
+    numbers = all(name.isdecimal() for name, _ in module.named_children())
+    return numbers and len({type(m) for m in module.children()}) > 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +156,7 @@ def linear_head(model: nn.Module, x: Any, layer: str) -> tuple[Head, Tensor, Ten
         ConvscopeError: the logits are no mean of a linear function of the map.
     """
     with evaluation(model), torch.no_grad(), tap(model, layer) as seen:
-        logits = class_logits(run_model(model, x))
+        logits = class_logits(run_model(model, copied(x)))
         activation = seen[layer]
     if activation.ndim != 4:
         raise ConvscopeError(f"layer {layer!r} gives {tuple(activation.shape)}, not maps (b, c, h, w)")

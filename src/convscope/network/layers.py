@@ -8,7 +8,7 @@ A layer is named by its dotted path, ``layer4.1.conv2``, as ``named_modules`` gi
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from convscope.errors import ConvscopeError, nearest
 from convscope.network.evaluation import evaluation
 
 _WRAPPERS = {"DataParallel": "module", "DistributedDataParallel": "module", "OptimizedModule": "_orig_mod"}
-_CALL = re.compile(r"^(?P<path>.*?)(?:#(?P<number>[1-9]\d*))?$")
+_CALL = re.compile(r"(?P<path>.*?)(?:#(?P<number>[1-9]\d*))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -43,38 +43,50 @@ class LayerOutput:
 
 def named_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Every layer below ``model`` by its name, composites too, aliases left out; in order of definition."""
+    return {name: module for _, name, module in _paths(model) if name}
+
+
+def _paths(model: nn.Module, *, aliases: bool = False) -> Iterator[tuple[str, str, nn.Module]]:
+    """Every module's path, its name (the path less wrappers), and itself."""
     wrapped: set[str] = set()
-    found: dict[str, nn.Module] = {}
-    for path, module in model.named_modules():
+    for path, module in model.named_modules(remove_duplicate=not aliases):
         if inner := _WRAPPERS.get(type(module).__name__):
             wrapped.add(f"{path}.{inner}".lstrip("."))
-        name = _without_wrappers(path, wrapped)
-        if name:
-            found.setdefault(name, module)
-    return found
-
-
-def _without_wrappers(path: str, wrapped: set[str]) -> str:
-    parts = path.split(".")
-    return ".".join(p for i, p in enumerate(parts) if ".".join(parts[: i + 1]) not in wrapped)
+        parts = path.split(".")
+        yield path, ".".join(p for i, p in enumerate(parts) if ".".join(parts[: i + 1]) not in wrapped), module
 
 
 def find_call(model: nn.Module, name: str) -> Call:
-    """The module and call that ``name`` stands for.
+    """The module and call that ``name`` stands for. Raises ConvscopeError as ``find_calls``."""
+    return find_calls(model, [name])[name]
+
+
+def find_calls(model: nn.Module, names: Iterable[str]) -> dict[str, Call]:
+    """The modules and calls that ``names`` stand for.
 
     Raises:
         ConvscopeError: no such layer; the message has the nearest names.
     """
-    match = _CALL.match(name)
-    assert match is not None  # the pattern matches every string
-    path, number = match["path"], match["number"]
     layers = named_layers(model)
-    module = layers.get(path)
-    if module is None:
-        module = dict(model.named_modules(remove_duplicate=False)).get(path)  # an alias, or a wrapper's own path
-    if module is None or not path:
-        raise ConvscopeError(f"no layer {name!r} in {type(model).__name__}{_meant(path, layers)}")
-    return Call(path, module, int(number) if number else None)
+    asked = {name: _path_and_number(name) for name in names}
+    known = layers if all(path in layers for path, _ in asked.values()) else _aliases(model) | layers
+    for name, (path, _) in asked.items():
+        if path not in known:
+            raise ConvscopeError(f"no layer {name!r} in {type(model).__name__}{_meant(path, layers)}")
+    return {name: Call(path, known[path], number) for name, (path, number) in asked.items()}
+
+
+def _path_and_number(name: str) -> tuple[str, int | None]:
+    match = _CALL.fullmatch(name)
+    assert match is not None  # the pattern matches every string
+    return match["path"], int(match["number"]) if match["number"] else None
+
+
+def _aliases(model: nn.Module) -> dict[str, nn.Module]:
+    """Further names that a module answers to: of one that was assigned twice, and paths with their wrappers."""
+    found = list(_paths(model, aliases=True))
+    by_path = {path: module for path, _, module in found if path}
+    return by_path | {name: module for _, name, module in found if name}
 
 
 def _meant(path: str, layers: dict[str, nn.Module]) -> str:
@@ -90,6 +102,8 @@ def refuse_opaque(model: nn.Module) -> None:
     """Hooks do not run inside scripted and compiled modules: say so instead of recording nothing."""
     for path, module in model.named_modules():
         where = f"{type(model).__name__}" + (f", at {path!r}" if path else "")
+        if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
+            raise ConvscopeError(f"cannot see inside replicas on several devices ({where}); give its .module")
         if isinstance(module, torch.jit.ScriptModule):
             raise ConvscopeError(f"cannot see inside TorchScript ({where}); load the Python model instead")
         if type(module).__name__ == "OptimizedModule":
@@ -99,14 +113,23 @@ def refuse_opaque(model: nn.Module) -> None:
 
 
 def run_model(model: nn.Module, x: Any) -> Any:
-    """``model(x)``, ``model(*x)`` for a tuple, ``model(**x)`` for a dict."""
-    if isinstance(x, dict):
+    """``model(x)``, ``model(*x)`` for a tuple, ``model(**x)`` for a dict or another mapping."""
+    if isinstance(x, Mapping):
         return model(**x)
     return model(*x) if isinstance(x, tuple) else model(x)
 
 
+def copied(x: Any) -> Any:
+    """The inputs with every tensor cloned (in its graph): a network may write into what it is given."""
+    if isinstance(x, Mapping):
+        return {name: copied(value) for name, value in x.items()}
+    if isinstance(x, tuple):
+        return tuple(copied(value) for value in x)
+    return x.clone() if isinstance(x, Tensor) else x
+
+
 def trace_layers(model: nn.Module, x: Any, visit: Callable[[LayerOutput], None], *, graph: bool = False) -> Any:
-    """Run ``model`` on ``x`` in evaluation mode and show ``visit`` each tensor output, composites after their parts.
+    """Run ``model`` on a copy of ``x`` in evaluation mode and show ``visit`` each tensor output, parts first.
 
     Whether a module runs again is known only after the pass: its first call arrives with its plain name, later
     ones as ``name#k``; ``number_calls`` makes them alike.
@@ -128,13 +151,14 @@ def trace_layers(model: nn.Module, x: Any, visit: Callable[[LayerOutput], None],
     with ExitStack() as undo, evaluation(model), torch.set_grad_enabled(graph):
         for name, module in named_layers(model).items():
             undo.callback(module.register_forward_hook(hook(name)).remove)
-        return run_model(model, x)
+        return run_model(model, copied(x))
 
 
 def recorded_outputs(model: nn.Module, x: Any, *, graph: bool = False) -> list[LayerOutput]:
     """All calls of all layers with a tensor output, in the order in which they ended; ``#k`` where reused.
 
-    The outputs are as they were handed on: an in-place layer after them may have written into them.
+    The outputs are as they were handed on: an in-place layer after them may have written into them. All are held
+    at once, which is much for a batch of large images.
     """
     found: list[LayerOutput] = []
     trace_layers(model, x, found.append, graph=graph)
@@ -143,5 +167,11 @@ def recorded_outputs(model: nn.Module, x: Any, *, graph: bool = False) -> list[L
 
 def number_calls(found: list[LayerOutput]) -> list[LayerOutput]:
     """``relu``, ``relu#2`` -> ``relu#1``, ``relu#2``; a layer that ran once keeps its plain name."""
-    reused = {item.name.split("#")[0] for item in found if "#" in item.name}
-    return [LayerOutput(f"{i.name}#1", i.module, i.output) if i.name in reused else i for i in found]
+    names = numbered([item.name for item in found])
+    return [LayerOutput(name, item.module, item.output) for name, item in zip(names, found, strict=True)]
+
+
+def numbered(names: list[str]) -> list[str]:
+    """The names of one pass with ``#1`` at the first call of each layer that ran again."""
+    reused = {name.split("#")[0] for name in names if "#" in name}
+    return [f"{name}#1" if name in reused else name for name in names]

@@ -13,9 +13,8 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
-
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -43,7 +42,8 @@ class Network:
     preprocess: "Preprocess | Callable[[Image.Image], Tensor]"
     classes: tuple[str, ...]
     name: str
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    _hashed: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -53,21 +53,41 @@ class Network:
     def input_of(self, photo: Image.Image) -> Tensor:
         """``(1, c, h, w)`` network input, on the network's device and in its precision."""
         parameter = next((p for p in self.module.parameters() if p.is_floating_point()), torch.zeros(()))
-        return self.preprocess(photo).to(parameter)
+        x = cast("Any", self.preprocess(photo))
+        if not isinstance(x, Tensor) or x.ndim != 4 or len(x) != 1:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ConvscopeError(
+                f"preprocess gave {got}; it must turn a photo into (1, c, h, w). For the transform of torchvision's "
+                "weights there is Preprocess.from_torchvision(transform)"
+            )
+        return x.to(parameter)
 
     def class_name(self, index: int) -> str:
         """The name of a class, or ``class 7`` where there are no names."""
         return self.classes[index] if self.classes else f"class {index}"
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """First 16 hex digits of the SHA-256 over names and bytes of all parameters and buffers."""
-        digest = hashlib.sha256()
-        for name, value in self.module.state_dict().items():
-            digest.update(name.encode())
-            if isinstance(value, Tensor):
-                digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()[:16]
+        """First 16 hex digits of the SHA-256 over names, types, shapes and bytes of all parameters and buffers."""
+        tensors = [*self.module.named_parameters(), *self.module.named_buffers()]
+        # a live module may be trained on: hashed again when a tensor was written to, or holds other values
+        state = tuple((name, 0 if t.is_inference() else t._version, _total(t)) for name, t in tensors)
+        if self._hashed.get("state") != state:
+            self._hashed.update(state=state, digest=_digest(tensors))
+        return self._hashed["digest"]
+
+
+def _total(tensor: Tensor) -> float:
+    values = tensor.detach()
+    return float((torch.view_as_real(values) if values.is_complex() else values).sum(dtype=torch.float64))
+
+
+def _digest(tensors: Sequence[tuple[str, Tensor]]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in tensors:
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def load(
@@ -99,18 +119,15 @@ def load(
         ConvscopeError: anything in this that does not exist or does not fit.
     """
     names = _class_names(classes)
-    found = _find(spec_or_module, weights, names, trust_pickle)
-    if preprocess is not None and (size or mean or std):
+    if preprocess is not None and not size is mean is std is None:
         raise ConvscopeError(
             "size, mean and std change the network's own preprocessing; with preprocess= give them there"
         )
+    place = None if device is None and isinstance(spec_or_module, nn.Module) else _device(device)
+    found = _find(spec_or_module, weights, names, trust_pickle)
     prepared, notes = (preprocess, ()) if preprocess is not None else _adjusted(found, size, mean, std)
-    module = found.module
-    if isinstance(spec_or_module, nn.Module):
-        module = module if device is None else module.to(device)
-    else:
-        module = module.eval().to(_device(device))
-    return Network(module, prepared, names or found.classes, found.name, (*found.notes, *notes))
+    module = found.module if isinstance(spec_or_module, nn.Module) else found.module.eval()
+    return Network(module if place is None else module.to(place), prepared, names or found.classes, found.name, notes)
 
 
 def _find(spec: str | nn.Module | None, weights: str | Path | None, names: tuple[str, ...], trust: bool) -> zoo.Found:
@@ -129,7 +146,7 @@ def _find(spec: str | nn.Module | None, weights: str | Path | None, names: tuple
     if not name:
         raise ConvscopeError(f"no model {spec!r}{zoo.meant(spec)}; a model is {', '.join(zoo.FORMS)}")
     if kind == "bundled":
-        found = zoo.bundled(name)
+        found = zoo.bundled(name, pretrained=weights is None)
     elif kind == "torchvision":
         found = zoo.from_torchvision(name, pretrained=weights is None, classes=len(names))
     else:
@@ -139,21 +156,22 @@ def _find(spec: str | nn.Module | None, weights: str | Path | None, names: tuple
 
 
 def _with_weights(found: zoo.Found, weights: str | Path | None, names: tuple[str, ...], trust: bool) -> zoo.Found:
-    resized = zoo.resize_head(found.module, len(names)) if names else False
     if weights is None:
-        if resized:
+        if names and found.classes and len(names) != len(found.classes):
             raise ConvscopeError(
-                f"{len(names)} class names for a network with another number of outputs: its head would be untrained; "
-                "give weights that fit (--weights FILE)"
+                f"{len(names)} class names for the {len(found.classes)} classes of {found.name}: its head would be "
+                "untrained; give weights that fit (--weights FILE)"
             )
         return found
     if str(weights) == "random":
+        if names:
+            zoo.resize_head(found.module, len(names))
         return replace(found, name=f"{found.name} (random weights)")
     file = Path(weights)
     content = read_weights(file, trust_pickle=trust)
     if isinstance(content, nn.Module):
         return replace(found, module=content, name=f"{found.name} ({file.name})")
-    load_into(found.module, content, file)
+    load_into(found.module, content, file, classes=len(names) or None)
     return replace(found, name=f"{found.name} ({file.name})")
 
 
@@ -164,25 +182,30 @@ def _adjusted(
     notes: list[str] = []
     if base is None:
         _refuse_other_channels(found.module, mean, std)
-        base = Preprocess(size=224, crop=224, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        side = found.size or 224
+        base = Preprocess(size=side, crop=side, mean=IMAGENET_MEAN, std=IMAGENET_STD)
         if mean is None or std is None:
             notes.append("no mean and std known for this network: ImageNet's are used (--mean, --std)")
-        if size is None:
+        if size is None and found.size is None:
             notes.append("no input size known for this network: 224 is used (--size)")
+    elif base.size is None and size is None:
+        notes.append("no input size known for this network: photos keep their own (--size)")
     if size is not None:
         if size < 1:
             raise ConvscopeError(f"size {size} px: an image has at least one pixel a side")
         base = replace(base, size=size, crop=size)
     if mean is not None or std is not None:
-        base = replace(base, mean=tuple(mean or base.mean), std=tuple(std or base.std))
+        new_mean, new_std = base.mean if mean is None else tuple(mean), base.std if std is None else tuple(std)
+        base = replace(base, mean=new_mean, std=new_std)
     return base, tuple(notes)
 
 
 def _refuse_other_channels(module: nn.Module, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
-    first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
-    channels = first.in_channels if first else 3
+    """A network none of whose convolutions takes 3 channels needs numbers of its own; the order tells nothing."""
+    taken = [m.in_channels for m in module.modules() if isinstance(m, nn.Conv2d)]
+    channels = 3 if 3 in taken else min(taken, default=3)
     if channels != 3 and (mean is None or std is None or len(mean) != channels or len(std) != channels):
-        raise ConvscopeError(f"the network takes {channels} channels: give {channels} numbers each for mean and std")
+        raise ConvscopeError(f"the network takes {channels} channel(s): give as many numbers each for mean and std")
 
 
 def _device(device: str | torch.device | None) -> torch.device:
@@ -198,17 +221,20 @@ def _class_names(classes: Sequence[str] | str | Path | None) -> tuple[str, ...]:
     if classes is None:
         return ()
     if not isinstance(classes, str | Path):
+        if not classes:
+            raise ConvscopeError("classes=[] holds no class names; None takes the network's own")
         return tuple(str(name) for name in classes)
     file = Path(classes)
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConvscopeError(f"cannot read class names from {file}: {error}") from error
-    try:
-        listed = json.loads(text) if file.suffix == ".json" else text.splitlines()
+        text = file.read_text(encoding="utf-8-sig")
+        listed: Any = json.loads(text) if file.suffix == ".json" else text.rstrip().splitlines()
     except json.JSONDecodeError as error:
         raise ConvscopeError(f"{file} is no JSON: {error}") from error
-    names = tuple(str(name).strip() for name in listed if str(name).strip()) if isinstance(listed, list) else ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConvscopeError(f"cannot read class names from {file}: {error}") from error
+    names = tuple(str(name).strip() for name in cast("list[Any]", listed)) if isinstance(listed, list) else ()
     if not names:
         raise ConvscopeError(f"{file} holds no class names: one a line, or a JSON list")
+    if "" in names:  # leaving it out would shift all that follow
+        raise ConvscopeError(f"{file}: name {names.index('') + 1} of {len(names)} is blank")
     return names

@@ -23,7 +23,8 @@ Pitfalls: the support is that of this input (a row whose units are all dead look
 operation that is not believed). Rows and columns are measured apart: a warp that turns the image gets the hull.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -55,9 +56,10 @@ def measure(edge: Edge, place: Place) -> Step:
     if edge.inputs[place.dim] != edge.shape[place.dim] and not place.fills(edge.inputs):
         return LOST
     after = place if edge.inputs[place.dim] == edge.shape[place.dim] else Place(place.dim, 1, edge.shape[place.dim])
-    if after == place and _reads_itself_only(edge, place):
-        return _own_position(edge, place)
-    read = np.array([_support(edge, place, after, [unit]) for unit in range(after.size)])
+    probe = _Probe(edge, place, after, _uneven(edge))
+    if after == place and _reads_itself_only(probe):
+        return _own_position(probe)
+    read = np.array([probe.support([unit]) for unit in range(after.size)])
     if read.all():
         return blended(after)
     return Step(after, Reach(*_fitted(read), table=_listed(read)))
@@ -72,44 +74,57 @@ def pointwise(edge: Edge, place: Place) -> Step:
     return LOST if edge.inputs[place.dim] == 1 else measure(edge, place)
 
 
-def _own_position(edge: Edge, place: Place) -> Step:
+@dataclass(frozen=True, eq=False)
+class _Probe:
+    """An axis before and after one operation, and the numbers that are sent back through it."""
+
+    edge: Edge
+    before: Place
+    after: Place
+    signal: Tensor
+
+    def support(self, units: Iterable[int]) -> Bool[np.ndarray, " _inputs"]:
+        """Which rows of the input get a gradient when ``units`` of the output have one."""
+        chosen = torch.zeros(self.after.size, dtype=self.signal.dtype)
+        chosen[torch.tensor(list(units), dtype=torch.long)] = 1
+        repeats = self.signal.shape[self.after.dim] // (self.after.size * self.after.inner)
+        rows = chosen.repeat_interleave(self.after.inner).repeat(repeats).to(self.signal.device)
+        back = _called(self.edge, self.signal * rows.view(-1, *[1] * (-self.after.dim - 1)))
+        if back is None:
+            return np.zeros(self.before.size, dtype=bool)
+        others = [dim for dim in range(back.ndim) if dim != back.ndim + self.before.dim]
+        touched = (back.abs().amax(others) if others else back) != 0  # NaN is support too
+        return touched.view(-1, self.before.size, self.before.inner).any(2).any(0).cpu().numpy()
+
+
+def _uneven(edge: Edge) -> Tensor:
+    """Positive numbers like the output, without a pattern: no sum of them cancels. The random state stays as it is."""
+    like = saved_fields.blank(edge.node, edge.output)
+    number = torch.arange(like.numel(), device=like.device) % 1009  # a prime: no size of a map divides the period
+    return (number * 0.618034 % 1 + 0.5).view(like.shape).to(like.dtype)
+
+
+def _own_position(probe: _Probe) -> Step:
+    place = probe.after
     if place.size == 1:
         return Step(place, Reach(None, table=np.zeros((1, 1), dtype=np.int64)))  # one unit proves no rule
-    if saved_fields.operation(edge.node) != "CopySlices":
+    if saved_fields.operation(probe.edge.node) != "CopySlices":
         return kept(place)  # a row without support is one of dead units
-    read = _support(edge, place, place, range(place.size))
     # where a slice was written, it was overwritten; what holds in the middle is the rule
+    read = probe.support(range(place.size))
     middle = read[list(_middle(place.size))]
     taps = ((0,),) if middle.all() else None if middle.any() else ((),)
     return Step(place, Reach(taps, table=np.where(read, np.arange(place.size), -1)[:, None]))
 
 
-def _reads_itself_only(edge: Edge, place: Place) -> bool:
-    units = np.arange(place.size)
-    for digit in range((place.size - 1).bit_length()):
+def _reads_itself_only(probe: _Probe) -> bool:
+    units = np.arange(probe.after.size)
+    for digit in range((probe.after.size - 1).bit_length()):
         ones = (units >> digit & 1).astype(bool)
         for rows in (ones, ~ones):
-            if (_support(edge, place, place, np.flatnonzero(rows)) & ~rows).any():
+            if (probe.support(np.flatnonzero(rows).tolist()) & ~rows).any():
                 return False
     return True
-
-
-def _support(edge: Edge, before: Place, after: Place, units: Sequence[int] | np.ndarray) -> Bool[np.ndarray, " _n"]:
-    """Which rows of the input get a gradient when ``units`` of the output have one."""
-    gradient = saved_fields.blank(edge.node, edge.output)
-    chosen = torch.zeros(after.size, dtype=torch.bool)
-    chosen[torch.as_tensor(np.asarray(units), dtype=torch.long)] = True
-    rows = chosen.repeat_interleave(after.inner).repeat(edge.shape[after.dim] // (after.size * after.inner))
-    rows = rows.to(gradient.device).view(-1, *[1] * (-after.dim - 1))
-    # positive numbers without a pattern, so that no sum cancels; not drawn: the random state stays as it is
-    pattern = torch.arange(gradient.numel(), device=gradient.device) * 0.618034 % 1 + 0.5
-    gradient += torch.where(rows, pattern.view(gradient.shape), 0).to(gradient.dtype)
-    back = _called(edge, gradient)
-    if back is None:
-        return np.zeros(before.size, dtype=bool)
-    others = [dim for dim in range(back.ndim) if dim != back.ndim + before.dim]
-    touched = (back != 0).sum(others) if others else back != 0
-    return (touched.view(-1, before.size, before.inner) != 0).any(2).any(0).cpu().numpy()
 
 
 def _called(edge: Edge, gradient: Tensor) -> Tensor | None:

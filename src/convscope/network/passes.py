@@ -4,18 +4,18 @@ Every driver in ``attribution/`` is ``with evaluation(model): forward(...)`` and
 is cloned, so that the caller's tensor takes no gradient and an in-place first layer does not write into it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
-from convscope.network.evaluation import evaluation
-from convscope.network.layers import run_model
+from convscope.network.graph import nodes
+from convscope.network.layers import copied, run_model
 from convscope.network.taps import tap
-from convscope.network.targets import Target, aim, class_logits, scores
+from convscope.network.targets import Target, aim, scores
 
 Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 
@@ -33,10 +33,16 @@ class Pass:
     output: Any
 
     @property
-    def network_end(self) -> Tensor:
-        """Where a backward rule begins: the network's logits, since a score's own softmax is no part of it."""
-        logits = getattr(self.output, "logits", self.output)
-        return logits if isinstance(logits, Tensor) else self.scores
+    def network_end(self) -> tuple[Tensor, ...]:
+        """Where a backward rule begins: what the score is made of, since its own softmax is no part of the network.
+
+        Those outputs of the network, and recorded layers, that the score depends on; the score itself if none.
+        """
+        if self.scores.grad_fn is None:
+            return (self.scores,)
+        used = set(nodes(self.scores))
+        ends = [t for t in (*_tensors(self.output), *self.activations.values()) if t.grad_fn in used]
+        return tuple(ends) or (self.scores,)
 
 
 def forward(
@@ -66,25 +72,29 @@ def forward(
     aimed = aim(target)
     image, inputs = image_leaf(x, wrt, leaf=not graph_from)
     wanted = dict.fromkeys([*layers, *aimed.layers])
-    output = None
+    count = len(image)
     with tap(model, *wanted, graph_from=list(graph_from) or None, stop=not aimed.needs_output) as activations:
         output = run_model(model, inputs)
         # read within the block: after it the mode is that of the caller, and a score above a no-graph tap needs one
-        return Pass(image, scores(aimed, output, activations, score=score), dict(activations), output)
+        values = scores(aimed, output, activations, score=score, count=count)
+        return Pass(image, values, dict(activations), output)
     # only a tap that stopped comes here: everything asked for is recorded
     return Pass(image, scores(aimed, None, activations, score=score), dict(activations), None)
 
 
-def top_class(model: nn.Module, x: Inputs) -> Tensor:
-    """``(b,)`` each image's class of largest logit."""
-    with evaluation(model), torch.no_grad():
-        return class_logits(run_model(model, image_leaf(x)[1])).argmax(1)
-
-
-def read_scores(model: nn.Module, x: Tensor, target: Target, *, score: str = "logit") -> Tensor:
-    """``(b,)`` scores without a graph, for methods that only look at the output; inside ``evaluation(model)``."""
-    with torch.no_grad():
-        return forward(model, x, target=target, score=score).scores.detach()
+def _tensors(output: Any) -> Iterator[Tensor]:
+    """Every tensor in a network's output, whatever it is made of."""
+    if isinstance(output, Tensor):
+        yield output
+        return
+    if isinstance(output, Mapping):
+        parts = list(cast("Mapping[Any, Any]", output).values())
+    elif isinstance(output, list | tuple):
+        parts = list(cast("Sequence[Any]", output))
+    else:
+        parts = list(getattr(output, "__dict__", {}).values())
+    for part in parts:
+        yield from _tensors(part)
 
 
 def gradient_of(scores: Tensor, wanted: Sequence[Tensor], names: Sequence[str]) -> list[Tensor]:
@@ -93,11 +103,12 @@ def gradient_of(scores: Tensor, wanted: Sequence[Tensor], names: Sequence[str]) 
     Raises:
         ConvscopeError: a score that does not depend on one of them, or was computed without a graph.
     """
-    if not scores.requires_grad:
-        raise ConvscopeError(
-            f"the score does not depend on {names[0]}, or the network's forward pass turns gradients off"
-        )
-    grads = torch.autograd.grad(scores.sum(), list(wanted), allow_unused=True)
+    for tensor, name in zip([scores, *wanted], [names[0], *names], strict=True):
+        if not tensor.requires_grad:
+            raise ConvscopeError(
+                f"the score does not depend on {name}, or the network's forward pass turns gradients off"
+            )
+    grads = cast("Sequence[Tensor | None]", torch.autograd.grad(scores.sum(), list(wanted), allow_unused=True))
     for grad, name in zip(grads, names, strict=True):
         if grad is None:
             raise ConvscopeError(f"the score does not depend on {name}")
@@ -116,17 +127,7 @@ def explained_input(x: Inputs, wrt: int | str = 0) -> Tensor:
     Raises:
         ConvscopeError: no such input, or one that is no batch of floating-point images.
     """
-    if isinstance(x, Tensor):
-        found: Any = x
-    elif isinstance(x, Mapping):
-        key = next(iter(x)) if wrt == 0 else wrt
-        if key not in x:
-            raise ConvscopeError(f"no input {wrt!r}; the network is given {', '.join(map(repr, x))}")
-        found = x[str(key)]
-    else:
-        if not isinstance(wrt, int) or not 0 <= wrt < len(x):
-            raise ConvscopeError(f"no input {wrt!r}; the network is given {len(x)} inputs (0 to {len(x) - 1})")
-        found = x[wrt]
+    found = x if isinstance(x, Tensor) else dict(_parts(x))[_key(x, wrt)]
     if not isinstance(found, Tensor) or not found.is_floating_point():
         kind = found.dtype if isinstance(found, Tensor) else type(found).__name__
         raise ConvscopeError(f"the explained input is {kind}; it must be a floating-point tensor (b, c, H, W)")
@@ -142,7 +143,24 @@ def image_leaf(x: Inputs, wrt: int | str = 0, *, leaf: bool = True) -> tuple[Ten
     handed = image.clone()
     if isinstance(x, Tensor):
         return image, handed
+    key = _key(x, wrt)
+    every = {k: handed if k == key else copied(v) for k, v in _parts(x)}
+    return image, every if isinstance(x, Mapping) else tuple(every.values())
+
+
+def _parts(x: Any) -> list[tuple[int | str, Any]]:
+    """The inputs by name or by place."""
     if isinstance(x, Mapping):
-        key = next(iter(x)) if wrt == 0 else wrt
-        return image, {k: handed if k == key else v.clone() for k, v in x.items()}
-    return image, tuple(handed if i == wrt else v.clone() for i, v in enumerate(x))
+        return list(cast("Mapping[int | str, Any]", x).items())
+    if isinstance(x, tuple):
+        return list(enumerate(cast("tuple[Any, ...]", x)))
+    raise ConvscopeError(f"the network's input is a {type(x).__name__}; give a tensor, a tuple or a dict of tensors")
+
+
+def _key(x: Any, wrt: int | str) -> int | str:
+    names = [name for name, _ in _parts(x)]
+    if wrt in names:
+        return wrt
+    if wrt == 0 and names:  # the first of a dict
+        return names[0]
+    raise ConvscopeError(f"no input {wrt!r}; the network is given {', '.join(map(repr, names)) or 'none'}")

@@ -5,19 +5,21 @@ is a handful of forward hooks in one ``ExitStack``, with four promises that ad-h
 
 * **The record is not spoilt.** A layer's output is kept, and the network goes on with a clone of it, so that a
   later in-place ReLU writes into the clone. The clone is part of the graph: ``autograd.grad(score, record)``
-  is the gradient at the layer.
+  is the gradient at the layer, also where the network ignores what an in-place layer returns.
 * **It acts in its own thread only**, and is undone whatever happens in the block, Ctrl-C included.
 * **A name means one call.** A layer that never ran is an error, and so is one that ran twice: ``relu#2`` is
   the second call of ``relu`` in a pass.
 * **The graph can begin at a layer** (``graph_from``): below it the pass runs without recording, so a Grad-CAM
   pays one forward pass and the tail.
 
-Taps nest: an outer tap's edits act in the passes that an inner one records.
+Taps nest: an outer tap's edits act in the passes that an inner one records. An edit may itself run the network:
+those passes are not the tap's. Pitfall: the clone is fresh memory, so a network that keeps a view of what a layer
+returned, and writes through it later, no longer sees that write elsewhere.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -25,12 +27,12 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
-from convscope.network.layers import Call, find_call, refuse_opaque
+from convscope.network.layers import Call, find_calls, refuse_opaque
 
 Edit = Callable[[Tensor], Tensor]
 
 
-class _Stop(BaseException):  # noqa: N818 - a signal, not an error: a model's `except Exception` must let it pass
+class _Stop(BaseException):
     """Leaves the network once everything asked for has been seen."""
 
     def __init__(self, owner: object) -> None:
@@ -40,89 +42,136 @@ class _Stop(BaseException):  # noqa: N818 - a signal, not an error: a model's `e
 class _Tap:
     """The state of one open tap: what is wanted, what has run in this pass, what was recorded."""
 
-    def __init__(self, wanted: Mapping[str, Call], edit: Mapping[str, Edit], stop: bool, graph_from: Sequence[str]):
+    def __init__(self, wanted: Mapping[str, Call], edit: Mapping[str, Any], stop: bool, graph_from: Sequence[str]):
         self.thread = threading.get_ident()
         self.wanted, self.edit, self.stop, self.graph_from = wanted, edit, stop, graph_from
         self.calls: Counter[nn.Module] = Counter()
         self.seen: dict[str, Tensor] = {}
-        self.graph_began = False
+        self.ever_seen: set[str] = set()
+        self.refusal = ""  # kept: a model's `except Exception` may swallow the error
+        self.began = self.running = self.editing = self.graph_began = False
 
     def begin(self, _module: nn.Module, _args: object) -> None:
         """A new pass of the whole network starts: counts and records are its own."""
-        if threading.get_ident() == self.thread:
+        if self._is_mine():
+            self.began = self.running = True
             self.calls.clear()
             self.seen.clear()
+            self.refusal = ""
             if self.graph_began:  # a second pass in one block: below the layer again without a graph
                 torch.set_grad_enabled(False)
                 self.graph_began = False
 
-    def after(self, module: nn.Module, args: tuple[Any, ...], output: object) -> Tensor | None:
-        """Hook of every wanted module."""
-        if threading.get_ident() != self.thread:
+    def after(self, module: nn.Module, args: tuple[Any, ...], *rest: Any) -> Tensor | None:
+        """Hook of every wanted module. ``rest`` is its keyword arguments and its output.
+
+        Only the output, where the hook was taken off while another thread's pass was about to call it.
+        """
+        if not self._is_mine() or not self.running:  # checkpointing runs layers again in the backward pass
             return None
+        named, output = rest
         self.calls[module] += 1
         matching = [n for n, c in self.wanted.items() if c.module is module and c.number in (None, self.calls[module])]
         if not matching:
             return None
-        if self.calls[module] > 1 and any(self.wanted[n].number is None for n in matching):
-            raise ConvscopeError(self._ran_often(matching))
-        record = self._record(matching, _owned(output, args))
+        given = [*args, *named.values()]
+        record = self._record(matching, _owned(self._checked(matching, output), given))
         if self.stop and len(self.seen) == len(self.wanted):
             raise _Stop(self)
+        if getattr(module, "inplace", False) and any(output is a for a in given):
+            return _rejoined(output, record, any(n in self.edit for n in matching))
         return record.clone()  # a later in-place operation writes into the clone, never into the record
 
-    def _record(self, names: Sequence[str], output: object) -> Tensor:
+    def _is_mine(self) -> bool:
+        return threading.get_ident() == self.thread and not self.editing
+
+    def _checked(self, names: Sequence[str], output: object) -> Tensor:
+        call = self.wanted[names[0]]
         if not isinstance(output, Tensor):
-            raise ConvscopeError(
-                f"layer {names[0]!r} returns a {type(output).__name__}, not a tensor; choose one of the layers inside it"
-            )
-        if self.graph_from and not self.graph_began and set(names) & set(self.graph_from):
+            self.refusal = f"layer {names[0]!r} returns a {type(output).__name__}, not a tensor; tap a layer inside it"
+        elif self.calls[call.module] > 1 and any(self.wanted[n].number is None for n in names):
+            path = call.path
+            self.refusal = f"layer {path!r} runs more than once in a pass; name one call: '{path}#1', '{path}#2', ..."
+        else:
+            return output
+        raise ConvscopeError(self.refusal)
+
+    def _record(self, names: Sequence[str], output: Tensor) -> Tensor:
+        if not self.graph_began and set(names) & set(self.graph_from):
             torch.set_grad_enabled(True)  # from here on the pass is recorded; the block's end restores the mode
             self.graph_began = True
-        if self.graph_began and not output.requires_grad and output.is_floating_point():
-            output = output.detach().requires_grad_()
         for name in names:
             if name in self.edit:
-                # clone: an edit may write in place, and autograd may have saved the output
-                output = _edited(name, output, self.edit[name](output.clone()))
+                output = self._edited(name, output)
+        if self.graph_began and not output.requires_grad and (output.is_floating_point() or output.is_complex()):
+            output = output.detach().requires_grad_()
         self.seen.update(dict.fromkeys(names, output))
+        self.ever_seen.update(names)
         return output
+
+    def _edited(self, name: str, before: Tensor) -> Tensor:
+        self.editing = True
+        try:
+            after = self.edit[name](before.clone())  # clone: it may write in place, and autograd saved `before`
+        finally:
+            self.editing = False
+        if isinstance(after, Tensor) and after.shape == before.shape:
+            return after
+        got = tuple(after.shape) if isinstance(after, Tensor) else type(after).__name__
+        self.refusal = f"the edit of layer {name!r} turned {tuple(before.shape)} into {got}"
+        raise ConvscopeError(self.refusal)
 
     def finish(self, _module: nn.Module, _args: object, _output: object) -> None:
         """The whole network has run: everything wanted must have been seen."""
-        if threading.get_ident() == self.thread:
-            self.check()
+        if self._is_mine():
+            self.running = False
+            self.check(self.wanted)
 
-    def check(self) -> None:
-        for name, call in self.wanted.items():
+    def close(self) -> None:
+        """The block ends. An inner tap may have stopped its last pass below a layer that is only edited."""
+        if not self.began:
+            raise ConvscopeError(f"{', '.join(self.wanted)}: nothing to tap, the model itself was not called")
+        self.check([n for n in self.wanted if n not in self.ever_seen or n not in self.edit])
+
+    def check(self, names: Sequence[str] | Mapping[str, Call]) -> None:
+        if self.refusal:
+            raise ConvscopeError(self.refusal)
+        for name in names:
             if name not in self.seen:
+                call = self.wanted[name]
                 ran = self.calls[call.module]
                 times = f"ran {ran} time{'s' * (ran != 1)}" if ran else "never ran"
                 raise ConvscopeError(f"layer {name!r} was asked for, but {call.path!r} {times} in this pass")
 
-    def _ran_often(self, names: Sequence[str]) -> str:
-        path = self.wanted[names[0]].path
-        return f"layer {path!r} runs more than once in a pass; name one call: '{path}#1', '{path}#2', ..."
 
-
-def _owned(output: object, args: tuple[Any, ...]) -> object:
+def _owned(output: Tensor, given: Sequence[Any]) -> Tensor:
     """The output, cloned where it shares memory with an argument (in-place layer, view, dropout in evaluation).
 
     The caller may hold that argument and write into it later; the record must not change then.
     """
-    if not isinstance(output, Tensor) or not any(isinstance(a, Tensor) and _share(a, output) for a in args):
-        return output
-    return output.clone()
+    return output.clone() if any(isinstance(a, Tensor) and _share(a, output) for a in given) else output
 
 
 def _share(a: Tensor, b: Tensor) -> bool:
     return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
 
-def _edited(name: str, before: Tensor, after: Tensor) -> Tensor:
-    if after.shape != before.shape:
-        raise ConvscopeError(f"the edit of layer {name!r} turned {tuple(before.shape)} into {tuple(after.shape)}")
-    return after
+def _rejoined(written: Tensor, record: Tensor, edited: bool) -> Tensor:
+    """The argument that an in-place layer wrote into and returned, as a copy of the record and after it in the graph.
+
+    The network may go on with the argument as well as with what the layer returned: both must hold the edit, and
+    the gradient at the record must come through both.
+    """
+    if written.requires_grad and written.is_leaf:  # nothing wrote into a leaf: dropout in evaluation
+        return record.clone()
+    if not torch.is_grad_enabled():
+        return written.copy_(record)
+    if edited and written.requires_grad:  # the layer saved the memory for its backward pass: the edit goes elsewhere
+        if written._is_view():
+            raise ConvscopeError("cannot edit a layer that works in place on a view; edit the layer around it")
+        written.data = record.detach().clone()
+    with torch.autograd.grad_mode._unsafe_preserve_version_counter(written):  # pyright: ignore[reportPrivateUsage]
+        return written.copy_(record)
 
 
 @contextmanager
@@ -132,7 +181,7 @@ def tap(
     edit: Mapping[str, Edit] | None = None,
     stop: bool = False,
     graph_from: str | Sequence[str] | None = None,
-) -> Iterator[Mapping[str, Tensor]]:
+) -> Generator[Mapping[str, Tensor]]:
     """Within the block, record the outputs of ``layers`` (and edit those in ``edit``) in every pass of ``model``.
 
     Args:
@@ -150,17 +199,21 @@ def tap(
     Raises:
         ConvscopeError: no such layer, a layer that never ran or ran twice, a compiled or scripted model.
     """
-    refuse_opaque(model)
     edits = dict(edit or {})
     starts = [graph_from] if isinstance(graph_from, str) else list(graph_from or ())
     names = dict.fromkeys([*layers, *edits, *starts])
-    state = _Tap({name: find_call(model, name) for name in names}, edits, stop, starts)
+    if not names:  # nothing to hook: any model will do, also one that cannot be seen into
+        yield {}
+        return
+    refuse_opaque(model)
+    state = _Tap(find_calls(model, names), edits, stop, starts)
     with ExitStack() as undo:
         if starts:
+            undo.enter_context(torch.inference_mode(False))
             undo.enter_context(torch.set_grad_enabled(False))
         undo.callback(model.register_forward_pre_hook(state.begin).remove)
         for module in {call.module for call in state.wanted.values()}:
-            undo.callback(module.register_forward_hook(state.after).remove)
+            undo.callback(module.register_forward_hook(state.after, with_kwargs=True).remove)
         undo.callback(model.register_forward_hook(state.finish).remove)
         try:
             yield state.seen
@@ -168,4 +221,4 @@ def tap(
             if signal.owner is not state:  # an outer tap's: it leaves through this block too
                 raise
         else:
-            state.check()
+            state.close()

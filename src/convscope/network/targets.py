@@ -4,13 +4,14 @@ A class is a number or a name (upper or lower case, ``_`` or blank do not matter
 is refused). A unit is ``layer4.1.conv2:447``, its score the mean over its map; a neuron is
 ``layer4.1.conv2:447@3,4``, channel 447 at row 3, column 4. A callable turns the network's raw output into
 ``(b,)`` scores: a sum of logits, the log-probability of a word. ``None`` is each image's own top class. A
-sequence gives one target an image, and must have as many as there are images.
+sequence or an integer tensor ``(b,)`` gives one target an image, and must have as many as there are images.
 """
 
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex, cast
 
 import torch
 from torch import Tensor
@@ -18,9 +19,9 @@ from torch import Tensor
 from convscope.errors import ConvscopeError, nearest
 
 Scorer = Callable[[Any], Tensor]
-Target = None | int | str | Sequence[int | str] | Tensor | Scorer
+Target = None | SupportsIndex | str | Sequence[SupportsIndex | str] | Tensor | Scorer
 
-_UNIT = re.compile(r"^(?P<layer>[^:@]+):(?P<unit>\d+)(?:@(?P<y>\d+),(?P<x>\d+))?$")
+_UNIT = re.compile(r"(?P<layer>[^:@]+):(?P<unit>\d+)(?:@(?P<y>\d+),(?P<x>\d+))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Unit:
 
 def parse_unit(text: str) -> Unit | None:
     """``"layer4.1.conv2:447@3,4"`` -> Unit; None where the text is no unit's name."""
-    match = _UNIT.match(text)
+    match = _UNIT.fullmatch(text)
     if match is None:
         return None
     position = (int(match["y"]), int(match["x"])) if match["y"] else None
@@ -58,11 +59,15 @@ def class_index(name: str, classes: Sequence[str]) -> int:
         raise ConvscopeError(f"class name {name!r} is shared by classes {numbers}; give one of these numbers")
     if found:
         return found[0]
-    if re.fullmatch(r"\d+", name):
+    if _is_number(name):
         return int(name)
     if not classes:
         raise ConvscopeError(f"class {name!r} was asked for by name, but this network has no class names")
     raise ConvscopeError(f"no class {name!r} among the network's {len(classes)}{nearest(name, classes)}")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
 
 
 def _fold(name: str) -> str:
@@ -70,21 +75,25 @@ def _fold(name: str) -> str:
 
 
 def resolve_names(target: Target, classes: Sequence[str]) -> Target:
-    """Class names replaced by their numbers; unit names, numbers, callables and None as they are."""
+    """Class names replaced by their numbers; unit names, callables and None as they are.
+
+    Raises:
+        ConvscopeError: a name that no class or two classes have, or what can be no target.
+    """
     if isinstance(target, str):
         is_class = any(_fold(c) == _fold(target) for c in classes)
         return target if parse_unit(target) and not is_class else class_index(target, classes)
     if isinstance(target, Sequence):
-        named = [resolve_names(t, classes) for t in target]
-        return [n for n in named if isinstance(n, int | str)]
-    return target
+        # what is neither name nor number stays, to be refused with its place: dropping it would shift the others
+        return cast("Target", [resolve_names(t, classes) for t in target])
+    return _plain(target)
 
 
 @dataclass(frozen=True)
 class Aim:
     """A target made ready for a pass: the units that must be tapped, and how the scores are read off it."""
 
-    target: Target
+    target: Any  # None, a number, a unit's name, a list of numbers and names, or a callable
     units: tuple[Unit, ...]
 
     @property
@@ -95,63 +104,84 @@ class Aim:
     @property
     def needs_output(self) -> bool:
         """False where all is read at inner layers, so that the pass may stop there."""
-        if isinstance(self.target, str):
-            return False
-        return not (isinstance(self.target, list | tuple) and len(self.units) == len(self.target) > 0)
+        count = len(cast("list[Any]", self.target)) if isinstance(self.target, list) else 1
+        return len(self.units) < max(count, 1)
 
 
 def aim(target: Target) -> Aim:
     """Parse a target; class names must have been resolved before.
 
     Raises:
-        ConvscopeError: text that is neither a unit's name nor a number.
+        ConvscopeError: text that is neither a unit's name nor a number, a number that is not whole.
     """
-    if isinstance(target, Sequence) and not isinstance(target, str):
-        target = [_number_or_unit(t) for t in target]
-        return Aim(target, tuple(u for t in target if isinstance(t, str) and (u := parse_unit(t))))
+    plain = _plain(target)
+    listed = plain if isinstance(plain, list) else [plain]
+    units = tuple(u for t in listed if isinstance(t, str) and (u := parse_unit(t)))
+    return Aim(plain, units)
+
+
+def _plain(target: Any) -> Any:
+    """The target with tensors, arrays and their scalars as numbers and lists; text as a number or a unit's name."""
     if isinstance(target, str):
-        target = _number_or_unit(target)
-        unit = parse_unit(target) if isinstance(target, str) else None
-        return Aim(target, (unit,) if unit else ())
-    return Aim(target, ())
+        return _number_or_unit(target)
+    if isinstance(target, Sequence):
+        return [_plain(t) for t in cast("Sequence[Any]", target)]
+    if hasattr(target, "tolist"):  # a tensor, a numpy array, or one number of either
+        return _plain(target.tolist())
+    if target is None or callable(target):
+        return target
+    try:
+        if isinstance(target, bool):
+            raise TypeError
+        return operator.index(target)
+    except TypeError:
+        raise ConvscopeError(f"target {target!r} is neither a class number nor a name, a unit or a callable") from None
 
 
-def _number_or_unit(target: int | str) -> int | str:
-    if isinstance(target, str) and parse_unit(target) is None:
-        if re.fullmatch(r"\d+", target):
-            return int(target)
-        raise ConvscopeError(
-            f"target {target!r} is neither a number nor a unit such as 'layer4:12'; class names need a network "
-            "loaded with its classes: convscope.explain(net, ...)"
-        )
-    return target
+def _number_or_unit(target: str) -> int | str:
+    if parse_unit(target) is not None:
+        return target
+    if _is_number(target):
+        return int(target)
+    raise ConvscopeError(
+        f"target {target!r} is neither a number nor a unit such as 'layer4:12'; class names need a network "
+        "loaded with its classes: convscope.explain(net, ...)"
+    )
 
 
-def scores(aim: Aim, output: Any, activations: Mapping[str, Tensor], *, score: str = "logit") -> Tensor:
-    """``(b,)`` explained scores of one pass.
+def scores(
+    aim: Aim, output: Any, activations: Mapping[str, Tensor], *, score: str = "logit", count: int | None = None
+) -> Tensor:
+    """``(b,)`` explained scores of one pass; ``count`` is b where a callable's scores are to be counted.
 
     Raises:
-        ConvscopeError: a class or unit out of range, or a count of targets that is not the count of images.
+        ConvscopeError: a class or unit out of range, a count of targets that is not the count of images, or
+            ``score="probability"`` of a unit, which has none.
     """
-    target = aim.target
-    if callable(target) and not isinstance(target, Tensor):
-        return _checked(target(output))
-    if isinstance(target, str):
+    _check_kind(score, aim.units)
+    if callable(aim.target):
+        return _checked(aim.target(output), count)
+    if isinstance(aim.target, str):
         return unit_scores(aim.units[0], activations[aim.units[0].layer])
-    batch = len(activations[aim.layers[0]]) if output is None else len(class_logits(output))
-    if isinstance(target, Tensor) and target.ndim == 0:
-        target = int(target)
-    if target is None or isinstance(target, int):
-        return _class_scores(class_logits(output), target, score)
-    listed = target.tolist() if isinstance(target, Tensor) else list(target)
+    if not isinstance(aim.target, list):
+        return _class_scores(class_logits(output), aim.target, score)
+    listed = cast("list[Any]", aim.target)
+    batch = len(class_logits(output)) if aim.needs_output else len(activations[aim.layers[0]])
     if len(listed) != batch:
         raise ConvscopeError(f"{len(listed)} targets for {batch} images: give one for all, or one an image")
     return torch.stack([_one(t, i, aim, output, activations, score) for i, t in enumerate(listed)])
 
 
+def _check_kind(score: str, units: Sequence[Unit]) -> None:
+    if score not in ("logit", "probability"):
+        raise ConvscopeError(f"score {score!r} is neither 'logit' nor 'probability'")
+    if score == "probability" and units:
+        raise ConvscopeError(f"score='probability' goes with classes; the unit {units[0]} has an activation only")
+
+
 def _one(target: Any, image: int, aim: Aim, output: Any, activations: Mapping[str, Tensor], score: str) -> Tensor:
     if isinstance(target, str):
-        unit = next(u for u in aim.units if str(u) == str(parse_unit(target)))
+        unit = next(u for u in aim.units if u == parse_unit(target))
         return unit_scores(unit, activations[unit.layer][image : image + 1])[0]
     if not isinstance(target, int):
         raise ConvscopeError(f"target {target!r} of image {image} is neither a class number nor a unit")
@@ -159,8 +189,8 @@ def _one(target: Any, image: int, aim: Aim, output: Any, activations: Mapping[st
 
 
 def _class_scores(logits: Tensor, target: int | None, score: str) -> Tensor:
-    if score not in ("logit", "probability"):
-        raise ConvscopeError(f"score {score!r} is neither 'logit' nor 'probability'")
+    if score == "probability" and logits.shape[1] == 1:
+        raise ConvscopeError("the probability of the only class is always 1; explain its logit")
     values = logits.softmax(1) if score == "probability" else logits
     if target is None:
         return values.gather(1, logits.argmax(1, keepdim=True))[:, 0]
@@ -220,20 +250,22 @@ def class_targets(target: Target, logits: Tensor) -> Tensor:
     Raises:
         ConvscopeError: a unit or a callable, a class out of range, a count that is not that of the images.
     """
-    if callable(target) and not isinstance(target, Tensor):
-        raise ConvscopeError("this method explains classes, not a callable target")
     aimed = aim(target)
+    if callable(aimed.target):
+        raise ConvscopeError("this method explains classes, not a callable target")
     if aimed.units:
         raise ConvscopeError(f"this method explains classes, not the unit {aimed.units[0]}")
-    if target is None:
+    if aimed.target is None:
         return logits.argmax(1)
     scores(aimed, logits, {})  # checks range and count
     wanted = torch.as_tensor(aimed.target, device=logits.device)
     return wanted.expand(len(logits))
 
 
-def _checked(values: Any) -> Tensor:
+def _checked(values: Any, count: int | None) -> Tensor:
     if not isinstance(values, Tensor) or values.ndim != 1:
         got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ConvscopeError(f"the target function returned {got}; it must turn the output into (b,) scores")
+    if count is not None and len(values) != count:
+        raise ConvscopeError(f"the target function returned {len(values)} scores for {count} images")
     return values

@@ -3,21 +3,25 @@
 A pickle can run any code when it is opened, so ``.pt`` files are read with ``weights_only``; a pickled model is
 refused unless the caller trusts it (``--trust-pickle``). Wrappings that training scripts leave are undone:
 ``{"state_dict": ...}`` or ``{"model": ...}`` around the tensors, ``module.``, ``model.`` or ``_orig_mod.`` before
-their names. Missing, surplus or misshapen tensors are errors, never a partial load.
+their names. Missing, surplus or misshapen tensors are errors, never a partial load; only the head may take another
+number of classes, and only where their names were given.
 """
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import ConvscopeError
+from convscope.errors import ConvscopeError, nearest
 
 _WRAPPED_IN = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
+# what torch's restricted unpickler says of a sound pickle that asks for more than tensors
+_PICKLED = re.compile("unsupported global|allowlisted|allowed global|is blocked|unrecognized function", re.IGNORECASE)
 
 
 def read_weights(file: Path, *, trust_pickle: bool = False) -> dict[str, Tensor] | nn.Module:
@@ -27,8 +31,9 @@ def read_weights(file: Path, *, trust_pickle: bool = False) -> dict[str, Tensor]
         ConvscopeError: no such file, neither format, or a pickle with more than tensors.
     """
     if not file.is_file():
-        raise ConvscopeError(f"no weights file at {file}")
-    if file.suffix == ".safetensors":
+        siblings = [p.name for p in file.parent.iterdir()] if file.parent.is_dir() else []
+        raise ConvscopeError(f"no weights file at {file}{nearest(file.name, siblings)}")
+    if file.suffix.lower() == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -42,35 +47,36 @@ def read_weights(file: Path, *, trust_pickle: bool = False) -> dict[str, Tensor]
 def _read_checkpoint(file: Path, trust_pickle: bool) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=not trust_pickle)
-    except pickle.UnpicklingError as error:
-        if not trust_pickle and "weights_only" in str(error).lower().replace("weights only", "weights_only"):
+    except Exception as error:  # a broken file, or what its pickle runs, may raise anything
+        if not trust_pickle and isinstance(error, pickle.UnpicklingError) and _PICKLED.search(str(error)):
             raise ConvscopeError(
                 f"{file} holds pickled objects, not only tensors; opening it can run any code. Save its state_dict() "
                 "as .safetensors, or, if you trust where it came from, say so: --trust-pickle (trust_pickle=True)"
             ) from error
-        raise ConvscopeError(f"{file} is no readable checkpoint: {error}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, ImportError) as error:
         raise ConvscopeError(f"{file} is no readable checkpoint: {_first_line(error)}") from error
 
 
 def _unwrapped(content: Any, file: Path) -> dict[str, Tensor] | nn.Module:
     for _ in range(2):  # {"model": {"state_dict": ...}} exists
         if isinstance(content, Mapping):
-            content = next(
-                (content[k] for k in _WRAPPED_IN if isinstance(content.get(k), Mapping | nn.Module)), content
-            )
+            outer = cast("Mapping[Any, Any]", content)
+            content = next((outer[k] for k in _WRAPPED_IN if isinstance(outer.get(k), Mapping | nn.Module)), outer)
     if isinstance(content, nn.Module):
         return content
-    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()) or not content:
-        what = (
-            f"the entries {', '.join(map(str, list(content)[:6]))}" if isinstance(content, Mapping) else type(content)
-        )
+    if not isinstance(content, Mapping):
+        raise ConvscopeError(f"{file} holds a {type(content).__name__}, not a state dict of tensors")
+    entries = cast("Mapping[Any, Any]", content)
+    others = [str(k) for k, v in entries.items() if not isinstance(v, Tensor)]
+    if others or not entries:
+        what = _some("entries that are no tensors", others) or "nothing"
         raise ConvscopeError(f"{file} holds no state dict of tensors, but {what}")
-    return {str(k): v for k, v in content.items()}
+    return {str(k): v for k, v in entries.items()}
 
 
-def load_into(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
+def load_into(module: nn.Module, weights: Mapping[str, Tensor], file: Path, *, classes: int | None = None) -> None:
     """Copy ``weights`` into ``module``, all of them, after taking wrappers' prefixes off.
+
+    With ``classes``, a linear layer or convolution whose weights have that many outputs is given as many.
 
     Raises:
         ConvscopeError: a tensor is missing, left over or of another shape; ``module`` is then unchanged.
@@ -82,39 +88,60 @@ def load_into(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -> N
     if missing or surplus:
         parts = [_some("missing", missing), _some("not in the network", surplus)]
         raise ConvscopeError(f"{file} does not fit {type(module).__name__}: {'; '.join(p for p in parts if p)}")
-    wrong = [
-        f"{k} {tuple(v.shape)} instead of {tuple(expected[k].shape)}"
-        for k, v in given.items()
-        if v.shape != expected[k].shape
-    ]
-    if wrong:
-        raise ConvscopeError(
-            f"{file} does not fit {type(module).__name__}: {_some('shapes', wrong)}{_class_hint(given, expected)}"
-        )
+    other = [k for k, v in given.items() if v.shape != expected[k].shape]
+    head = [k for k in other if _is_resized(module, k, given[k], expected[k]) and given[k].shape[0] == classes]
+    if wrong := [k for k in other if k not in head]:
+        shapes = [f"{k} {tuple(given[k].shape)} instead of {tuple(expected[k].shape)}" for k in wrong]
+        hint = _class_hint(module, given, expected, wrong)
+        raise ConvscopeError(f"{file} does not fit {type(module).__name__}: {_some('shapes', shapes)}{hint}")
+    for name in head:
+        _resize(module, name, given[name])
     tracked = {k: v for k, v in expected.items() if k.endswith("num_batches_tracked")}
     module.load_state_dict(tracked | given)
 
 
-def class_count(weights: Mapping[str, Tensor]) -> int | None:
-    """How many classes the last bias or matrix in a state dict makes: None where there is neither."""
-    last = [v for v in weights.values() if v.ndim in (1, 2, 4)]
-    return int(last[-1].shape[0]) if last else None
+def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
+    path, _, own = name.rpartition(".")
+    return module.get_submodule(path), own
+
+
+def _is_resized(module: nn.Module, name: str, given: Tensor, expected: Tensor) -> bool:
+    """True for the weights or bias of a layer that differ in the number of outputs only."""
+    same = given.ndim == expected.ndim and given.shape[1:] == expected.shape[1:]
+    return same and isinstance(_owner(module, name)[0], nn.Linear | nn.Conv2d)
+
+
+def _resize(module: nn.Module, name: str, given: Tensor) -> None:
+    owner, own = _owner(module, name)
+    old = getattr(owner, own)
+    setattr(owner, own, nn.Parameter(old.new_empty(given.shape), requires_grad=old.requires_grad))
+    setattr(owner, "out_features" if isinstance(owner, nn.Linear) else "out_channels", given.shape[0])
 
 
 def _without_prefixes(weights: Mapping[str, Tensor], expected: set[str]) -> dict[str, Tensor]:
-    given = dict(weights)
-    for _ in _PREFIXES:  # they nest: module._orig_mod.
-        for prefix in _PREFIXES:
-            if given and all(k.startswith(prefix) for k in given) and not any(k.startswith(prefix) for k in expected):
-                given = {k.removeprefix(prefix): v for k, v in given.items()}
-    return given
+    """The names as the network has them: of all ways to take prefixes off, the one that fits most of them."""
+    given = best = dict(weights)
+    while prefix := next((p for p in _PREFIXES if given and all(k.startswith(p) for k in given)), None):
+        given = {k.removeprefix(prefix): v for k, v in given.items()}  # they nest: module._orig_mod.
+        if len(given.keys() & expected) > len(best.keys() & expected):
+            best = given
+    return best
 
 
-def _class_hint(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    ours, theirs = class_count(expected), class_count(given)
-    if ours == theirs:
+def _class_hint(
+    module: nn.Module, given: Mapping[str, Tensor], expected: Mapping[str, Tensor], wrong: list[str]
+) -> str:
+    """What to do where nothing but the number of outputs of one layer is wrong."""
+    if not all(_is_resized(module, k, given[k], expected[k]) for k in wrong):
         return ""
-    return f"; these weights name {theirs} classes and the network {ours}: give their names with --classes FILE (classes=[...])"
+    counts = {(given[k].shape[0], expected[k].shape[0]) for k in wrong}
+    if len(counts) != 1:
+        return ""
+    ((theirs, ours),) = counts
+    return (
+        f"; these weights name {theirs} classes and the network {ours}: give their names with --classes FILE "
+        "(classes=[...])"
+    )
 
 
 def _some(what: str, names: list[str], most: int = 5) -> str:

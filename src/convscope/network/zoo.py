@@ -2,10 +2,11 @@
 
 import importlib.resources
 import json
+import operator
 import urllib.error
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from safetensors import safe_open
 from torch import nn
@@ -19,16 +20,19 @@ FORMS = ("torchvision:NAME", "package.module:factory", "path/file.py:factory", "
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A module and what is known of it: ``preprocess`` None and ``classes`` empty where nothing is."""
+    """A module and what is known of it: ``preprocess`` None and ``classes`` empty where nothing is.
+
+    ``size`` is in pixels, of a network of which no more is known.
+    """
 
     module: nn.Module
     preprocess: Preprocess | None
     classes: tuple[str, ...]
     name: str
-    notes: tuple[str, ...] = ()
+    size: int | None = None
 
 
-def bundled(name: str) -> Found:
+def bundled(name: str, *, pretrained: bool = True) -> Found:
     """The model in the box.
 
     Raises:
@@ -42,7 +46,8 @@ def bundled(name: str) -> Found:
     ):
         classes = tuple(json.loads(weights.metadata()["classes"]))
         module = Tiny50(len(classes))
-        module.load_state_dict({key: weights.get_tensor(key).float() for key in weights.keys()})  # noqa: SIM118
+        if pretrained:
+            module.load_state_dict({key: weights.get_tensor(key).float() for key in weights.keys()})  # noqa: SIM118
     return Found(module, Preprocess(size=SIZE, crop=SIZE, mean=MEAN, std=STD), classes, "bundled:tiny50")
 
 
@@ -57,7 +62,7 @@ def from_torchvision(name: str, *, pretrained: bool, classes: int = 0) -> Found:
     known = models.list_models(module=models)
     if name not in known:
         raise ConvscopeError(f"no classifier {name!r} in torchvision{nearest(name, known)}")
-    default = models.get_model_weights(name).DEFAULT
+    default: Any = getattr(models.get_model_weights(name), "DEFAULT")  # noqa: B009 - an alias that enum stubs hide
     options: dict[str, Any] = {}
     if not pretrained and name in ("googlenet", "inception_v3"):
         options["init_weights"] = False  # weights follow, or none are wanted
@@ -71,7 +76,7 @@ def from_torchvision(name: str, *, pretrained: bool, classes: int = 0) -> Found:
             "--weights random for an untrained network"
         ) from error
     categories = tuple(default.meta["categories"])
-    names = () if classes and classes != len(categories) else categories
+    names = categories if options.get("num_classes", len(categories)) == len(categories) else ()
     return Found(module, Preprocess.from_torchvision(default.transforms()), names, f"torchvision:{name}")
 
 
@@ -79,42 +84,34 @@ def from_constants(module: nn.Module, constants: Mapping[str, Any], spec: str) -
     """A user's model with the ``MEAN``, ``STD``, ``SIZE`` and ``CLASSES`` of its file.
 
     Raises:
-        ConvscopeError: constants that are not what they must be.
+        ConvscopeError: constants that are not what they must be, or one of ``MEAN`` and ``STD`` without the other.
     """
-    classes = tuple(str(c) for c in constants.get("CLASSES", ()))
-    if "MEAN" not in constants or "STD" not in constants:
-        return Found(module, None, classes, spec)
+    classes = constants.get("CLASSES", ())
+    if not isinstance(classes, list | tuple):
+        raise ConvscopeError(f"CLASSES in the file of {spec} is a {type(classes).__name__}; it must be a list of names")
+    names = tuple(str(name) for name in cast("Sequence[Any]", classes))
     try:
-        mean, std = tuple(float(v) for v in constants["MEAN"]), tuple(float(v) for v in constants["STD"])
-        size = int(constants["SIZE"]) if "SIZE" in constants else None
+        size = operator.index(constants["SIZE"]) if "SIZE" in constants else None
+        mean, std = (tuple(float(v) for v in constants.get(name, ())) for name in ("MEAN", "STD"))
     except (TypeError, ValueError) as error:
         raise ConvscopeError(f"MEAN, STD or SIZE in the file of {spec} are no numbers: {error}") from error
-    notes = () if size else ("the file has MEAN and STD but no SIZE: photos keep their own size (--size)",)
-    return Found(module, Preprocess(size=size, crop=size, mean=mean, std=std), classes, spec, notes)
+    if not mean and not std:
+        return Found(module, None, names, spec, size)
+    return Found(module, Preprocess(size=size, crop=size, mean=mean, std=std), names, spec)
 
 
-def resize_head(module: nn.Module, classes: int) -> bool:
-    """Give the last layer ``classes`` outputs; False where it has as many, or where nothing is known to change.
-
-    The last linear layer, or the 1x1 convolution of a head that pools afterwards (SqueezeNet), is replaced by an
-    untrained one.
-    """
-    layers = [(n, m) for n, m in module.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+def resize_head(module: nn.Module, classes: int) -> None:
+    """Give the last linear layer ``classes`` untrained outputs, or the last convolution of a network without any."""
+    layers = [m for m in module.modules() if isinstance(m, nn.Linear)]
+    layers = layers or [m for m in module.modules() if isinstance(m, nn.Conv2d)]
     if not layers:
-        return False
-    name, last = layers[-1]
-    parent, _, own = name.rpartition(".")
-    has_bias = last.bias is not None
-    if isinstance(last, nn.Linear):
-        if last.out_features == classes:
-            return False
-        new: nn.Module = nn.Linear(last.in_features, classes, bias=has_bias)
-    else:
-        if last.out_channels == classes:
-            return False
-        new = nn.Conv2d(last.in_channels, classes, last.kernel_size, last.stride, last.padding, bias=has_bias)  # type: ignore[arg-type]
-    setattr(module.get_submodule(parent), own, new)
-    return True
+        return
+    last, outputs = layers[-1], "out_features" if isinstance(layers[-1], nn.Linear) else "out_channels"
+    if getattr(last, outputs) != classes:
+        for name, old in list(last.named_parameters(recurse=False)):
+            setattr(last, name, nn.Parameter(old.new_empty(classes, *old.shape[1:])))
+        setattr(last, outputs, classes)
+        last.reset_parameters()
 
 
 def meant(spec: str) -> str:
