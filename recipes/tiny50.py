@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import itertools
 import json
 import math
 import os
@@ -92,7 +93,7 @@ def fold(model: Tiny50) -> Tiny50:
     """The same function without batch norms."""
     plain = Tiny50(model.classifier.out_features)
     layers = list(model.eval().features)
-    pairs = [(a, b) for a, b in zip(layers, layers[1:], strict=False) if isinstance(b, nn.BatchNorm2d)]
+    pairs = [(a, b) for a, b in itertools.pairwise(layers) if isinstance(b, nn.BatchNorm2d)]
     targets = [m for m in plain.features if isinstance(m, nn.Conv2d)]
     for target, (conv, norm) in zip(targets, pairs, strict=True):
         target.load_state_dict(fuse_conv_bn_eval(conv, norm).state_dict())  # type: ignore[arg-type]
@@ -164,7 +165,7 @@ def train(args: argparse.Namespace) -> None:
                     a.lerp_(p, 1 - decay) if a.is_floating_point() else a.copy_(p)
         now, _ = accuracy(average, val_images, val_labels)
         row = [epoch + 1, plan[epoch], f"{total / steps:.4f}", f"{now:.2f}", f"{time.perf_counter() - start:.0f}"]
-        print("epoch %d  size %d  loss %s  top-1 %s %%  %s s" % tuple(row), flush=True)
+        print("epoch {}  size {}  loss {}  top-1 {} %  {} s".format(*row), flush=True)
         with (args.out / "log.csv").open("a", newline="") as log:
             if log.tell() == 0:
                 csv.writer(log).writerow(["epoch", "size_px", "loss", "top1_percent", "seconds"])

@@ -165,7 +165,8 @@ def explain(
     if "layer" in found.defaults:
         options["layer"] = layer
     if found.name == "occlusion":  # what a square shows depends on its size: the result must say it
-        options["size"], options["stride"] = square_of(*x.shape[2:], options.get("size"), options.get("stride"))
+        height, width = x.shape[2:]
+        options["size"], options["stride"] = square_of(height, width, options.get("size"), options.get("stride"))
     values = found(net.module, x, target=aimed, **options)[0]
     return Explanation(
         values=values.float().cpu(),

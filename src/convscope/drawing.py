@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from convscope.attribution.registry import METHODS
-from convscope.attribution.sliding_occlusion import covering_mean, squares
+from convscope.attribution.sliding_occlusion import squares
 from convscope.render.colour import colourise, gradient_picture
 from convscope.render.colour_bar import ColourBar
 from convscope.render.overlay import OPACITY, overlay
@@ -48,12 +49,16 @@ def draw_tile(
 def on_the_photo(method: str, values: Tensor, options: Mapping[str, Any], input_size: tuple[int, int]) -> Tensor:
     """The values as they lie on the network's input of (H, W) pixels.
 
-    Cells of an occlusion, one a position, become each pixel's mean over the squares that cover it: stretched over the
-    photo they would miss its squares by up to half of one at the edges.
+    A cell of an occlusion, one a position, lies at the middle of its square, with linear steps between: cells that are
+    merely stretched over the photo miss their squares by up to half of one at the edges.
     """
     if method != "occlusion" or options.get("reading") not in ("drop", "score"):
         return values
-    return covering_mean(values.flatten(), squares(*input_size, options["size"], options["stride"]), input_size)
+    at = squares(*input_size, options["size"], options["stride"])
+    middles = (at.boxes[:, :2] + at.boxes[:, 2:]).div(2).reshape(at.rows, at.columns, 2).numpy()
+    ys, xs = (np.arange(side) + 0.5 for side in input_size)
+    down = [np.interp(ys, middles[:, 0, 0], column) for column in values.float().numpy().T]
+    return torch.from_numpy(np.stack([np.interp(xs, middles[0, :, 1], row) for row in np.transpose(down)])).float()
 
 
 def zero_reason(method: str, values: Tensor) -> str:

@@ -182,7 +182,7 @@ class Prediction(Shown, Sequence[tuple[str, float]]):
 class Explanation(Shown):
     """One map of one photo. ``values`` are raw: ``(h, w)``, or ``(c, H, W)`` for pixel gradients; float32, on the CPU.
 
-    ``photo`` is the part that the network saw, ``input_size`` (H, W) what it saw it at in pixels; ``prediction`` is None
+    ``photo`` is the part that the network saw, ``input_size`` (H, W) the pixels it saw it at; ``prediction`` is None
     where the network gives no class scores.
     """
 

@@ -46,6 +46,20 @@ def writable_folder(path: Path) -> Path:
     if path.exists() and not path.is_dir():
         raise ConvscopeError(f"cannot write into {path}: it is a file, not a folder")
     existing = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise ConvscopeError(f"cannot write into {path}: {existing} does not allow it")
+    if not existing.is_dir():
+        raise ConvscopeError(f"cannot write into {path}: {existing} is a file, not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConvscopeError(f"cannot write into {path}: no permission to make files in {existing}")
+    return path
+
+
+def writable_file(path: Path) -> Path:
+    """``path``, if a file could be written there; nothing is made yet.
+
+    Raises:
+        ConvscopeError: it is a folder, or the folder it lies in cannot be written into.
+    """
+    if path.is_dir():
+        raise ConvscopeError(f"cannot write {path}: it is a folder")
+    writable_folder(path.parent)
     return path

@@ -23,11 +23,13 @@ def told(place: Place, shape: tuple[int, ...]) -> Tensor:
     return coordinates(shape, place.dim) // place.inner % place.size
 
 
-def factorisations(total: int) -> st.SearchStrategy[tuple[int, ...]]:
-    divisors = [n for n in range(1, total + 1) if total % n == 0]
-    return (
-        st.lists(st.sampled_from(divisors), min_size=1, max_size=4).filter(lambda s: math.prod(s) == total).map(tuple)
-    )
+@st.composite
+def factorisations(draw: st.DrawFn, total: int) -> tuple[int, ...]:
+    factors: list[int] = []
+    for _ in range(draw(st.integers(0, 3))):
+        factors.append(draw(st.sampled_from([n for n in range(1, total + 1) if total % n == 0])))
+        total //= factors[-1]
+    return tuple(draw(st.permutations([*factors, total])))
 
 
 @given(data=st.data(), before=st.lists(sizes, min_size=1, max_size=4).map(tuple), inner=st.integers(1, 3))

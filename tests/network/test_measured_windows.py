@@ -42,7 +42,24 @@ class OwnRectifier(torch.autograd.Function):
     @staticmethod
     def backward(ctx, total, gradient):
         (x,) = ctx.saved_tensors
-        return total + gradient * (x > 0)
+        return total.item() + gradient * (x > 0)
+
+
+class OwnBorder(torch.autograd.Function):
+    """Every row is itself, and the first one the second as well."""
+
+    @staticmethod
+    def forward(ctx, x):
+        out = x.clone()
+        out[:, :, 0] += x[:, :, 1]
+        return out
+
+    @staticmethod
+    def backward(ctx, gradient):
+        assert not torch.is_grad_enabled()  # nothing is recorded
+        back = gradient.clone()
+        back[:, :, 1] += gradient[:, :, 0]
+        return back
 
 
 class Refusing(torch.autograd.Function):
@@ -79,6 +96,13 @@ def test_dead_units_do_not_narrow_a_pointwise_operation():
     rectified = OwnRectifier.apply(image.requires_grad_())[1]
     assert receptive_field(rectified, image) == PIXEL
     assert np.array_equal(receptive_boxes(rectified, image), receptive_boxes(image.relu(), image))
+
+
+def test_one_row_that_reads_another_is_no_pointwise_operation():
+    """Oracle: the NaN probe. Row 0 has no binary digit that is 1."""
+    image = picture()
+    boxes = receptive_boxes(OwnBorder.apply(image), image)
+    assert np.array_equal(boxes, nan_boxes(OwnBorder.apply, (1, 12, 10)))
 
 
 def test_one_unit_proves_nothing():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests import nets
 from tests.network.nan_probe import gradient_boxes, nan_boxes
 from torch import Tensor
 
@@ -102,6 +103,7 @@ BY_NAN = {
     "p-norm": (lambda x: F.lp_pool2d(x, 2, 3, 2), square(3, 2)),
     "adaptive to 1": (lambda x: x + F.adaptive_avg_pool2d(x, 1), WHOLE),
     "adaptive max to 1": (lambda x: x + F.adaptive_max_pool2d(x, 1), WHOLE),
+    "adaptive max to 1, alone": (lambda x: F.adaptive_max_pool2d(x, 1), WHOLE),
     "adaptive, same": (lambda x: F.adaptive_avg_pool2d(x, (12, 10)), PIXEL),
     "adaptive, halves": (lambda x: F.adaptive_avg_pool2d(x, (6, 5)), square(2, 2)),
     "adaptive, uneven": (lambda x: F.adaptive_max_pool2d(x, (8, 4)), Field((2, 3), (1.5, 2.5), (0, 0))),
@@ -155,6 +157,11 @@ BY_NAN = {
     "group norm": (lambda x: F.group_norm(x, 2), WHOLE),
     "instance norm": (lambda x: F.instance_norm(x), WHOLE),
     "layer norm of maps": (lambda x: F.layer_norm(x, x.shape[1:]), WHOLE),
+    "layer norm of rows": (lambda x: F.layer_norm(x, x.shape[3:]), WHOLE),
+    "channels last, mean": (
+        lambda x: (x.movedim(1, -1) * x.movedim(1, -1).mean(-1, keepdim=True)).movedim(-1, 1),
+        PIXEL,
+    ),
     "local response": (lambda x: F.local_response_norm(x, 3), PIXEL),
     "normalised channels": (lambda x: F.normalize(x, dim=1), PIXEL),
     "softmax of channels": (lambda x: x.softmax(1) + x.log_softmax(1), PIXEL),
@@ -170,6 +177,12 @@ BY_NAN = {
     # written in place
     "border rectified": (lambda x: written(x, slice(0, 2), lambda rows: rows.relu()), PIXEL),
     "inside rectified": (lambda x: written(x, slice(2, -2), lambda rows: rows.relu()), PIXEL),
+    "inside from elsewhere": (
+        lambda x: written(x, slice(2, -2), lambda rows: rows.flip(1) + x[:, :, :-4]),
+        Field((3, 1), (1, 1), (-2, 0)),
+    ),
+    "inside shifted": (lambda x: written(x, slice(2, -2), lambda _: x[:, :, :-4]), Field((1, 1), (1, 1), (-2, 0))),
+    "part zeroed": (lambda x: written(x, slice(0, 6), torch.zeros_like), PIXEL),
     "border zeroed": (lambda x: written(x, slice(0, 2), torch.zeros_like), PIXEL),
     "border from elsewhere": (lambda x: written(x, slice(0, 2), lambda rows: 2 * x[:, :, -2:]), PIXEL),
     "part from elsewhere": (lambda x: written(x, slice(0, 6), lambda rows: x[:, :, 6:]), WHOLE),
@@ -204,6 +217,10 @@ BY_GRADIENT = {
         lambda x: F.interpolate(x, (30, 30), mode="bicubic", align_corners=True),
         Field((4, 4), (0.4, 1 / 3), (-2, -2)),
     ),
+    "bilinear x1.7, aligned corners": (
+        lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear", align_corners=True),
+        Field((2, 2), (10 / 17, 10 / 17), (-1, -1)),
+    ),
     "bilinear / 2, antialiased, measured": (
         lambda x: F.interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True),
         square(4, 2, -1),
@@ -223,10 +240,6 @@ def test_nodes_equal_the_support_of_the_gradient(name):
 
 
 BEYOND = {  # where positions cannot be followed: every box is a cover
-    "tokens, convolved": (
-        lambda x: F.conv1d(x.flatten(2), filters(4, 4, 3), padding=1).unflatten(2, x.shape[2:]),
-        WHOLE,
-    ),
     "windows of attention": (
         lambda x: x.unflatten(2, (3, 4)).unflatten(4, (2, 5)).softmax(3).flatten(4).flatten(2, 3),
         WHOLE,
@@ -245,3 +258,11 @@ def test_what_cannot_be_followed_is_covered(name):
     assert (found[..., :2] <= true[..., :2]).all()
     assert (found[..., 2:] >= true[..., 2:]).all()
     assert receptive_field(activation, image) == expected
+
+
+def test_tokens_have_no_neighbours_to_convolve():
+    """Oracle: the definition. The end of one row and the start of the next are neighbours, so the axes mix."""
+    image = nets.images(1, 4, 12, 10).requires_grad_()
+    convolved = F.conv1d(image.flatten(2), filters(4, 4, 3), padding=1)
+    assert receptive_field(convolved, image) is None
+    assert receptive_boxes(convolved, image).tolist() == [[[0, 0, 12, 10]]]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests import nets
 from tests.network.nan_probe import activations, nan_boxes, sees_exactly
 from torch import Tensor
+from torch.autograd.graph import get_gradient_edge
 
 from convscope.errors import ConvscopeError
 from convscope.network.receptive_fields import (
@@ -200,6 +201,17 @@ def test_one_walk_gives_what_single_calls_give():
         "weight": None,
     }
     assert found["second"] == ReceptiveField((5, 5), (2, 2), (0, 0))
+
+
+def test_an_edge_stands_for_an_activation_that_was_written_later():
+    """Oracle: the closed form of the layer by itself."""
+    image = picture()
+    activation = F.conv2d(image, filters((1, 1)))
+    edge = get_gradient_edge(activation)
+    activation += F.conv2d(image, filters((3, 3)), padding=1)
+    found = receptive_fields({"before": edge, "after": activation}, image)
+    assert found["before"] == ReceptiveField((1, 1), (1, 1), (0, 0))
+    assert found["after"] == ReceptiveField((3, 3), (1, 1), (-1, -1))
 
 
 def test_a_vector_has_one_position_and_sees_what_was_read():

@@ -25,8 +25,8 @@ from torch.nn import functional as F
 from convscope.attribution.gradients import Reduction, guided_backprop, reduce_channels
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
-from convscope.network.head import class_maps, default_layer, linear_head
-from convscope.network.passes import Inputs, explained_input, forward, gradient_of, image_leaf, raw
+from convscope.network.head import default_layer, linear_head
+from convscope.network.passes import Inputs, explained_input, forward, gradient_of, raw
 from convscope.network.targets import Target, class_logits, class_targets
 
 
@@ -63,13 +63,11 @@ def cam(
     Raises:
         ConvscopeError: the head is another one (Grad-CAM is named), or the target is no class.
     """
+    explained_input(x, wrt)  # an input that is no image is refused here as in the other methods
     with evaluation(model), torch.no_grad():
-        layer = layer or default_layer(model, x)
-        # a copy: the pass runs on what it is given, and a network may write into its input
-        head, activation, logits = linear_head(model, image_leaf(x, wrt)[1], layer)
-        wanted = class_targets(target, logits)
-        maps = class_maps(activation.relu() if head.rectified_input else activation, head.weights)
-        return raw(maps[range(len(maps)), wanted.tolist()])
+        head, activation, logits = linear_head(model, x, layer or default_layer(model, x))
+        seen_by_head = activation.relu() if head.rectified_input else activation
+        return raw(weighted_map(seen_by_head, head.weights[class_targets(target, logits)]))
 
 
 @overload

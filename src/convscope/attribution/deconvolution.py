@@ -29,7 +29,7 @@ from convscope.attribution.gradients import Reduction, reduce_channels
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.graph import backward_rule, deconv
-from convscope.network.layers import run_model
+from convscope.network.layers import copied, run_model
 from convscope.network.passes import Inputs, forward, gradient_of, image_leaf, raw
 from convscope.network.taps import tap
 from convscope.network.targets import Target, Unit, aim, check_unit, parse_unit
@@ -90,7 +90,7 @@ def strongest_units(model: nn.Module, x: Inputs, layer: str) -> list[Unit]:
     """For each image, the strongest position of the strongest unit of ``layer``."""
     with evaluation(model), torch.no_grad():
         with tap(model, layer, stop=True) as seen:
-            run_model(model, image_leaf(x)[1])
+            run_model(model, copied(x))
         return [Unit(layer, unit, (y, x)) for unit, y, x in strongest(seen[layer])]
 
 

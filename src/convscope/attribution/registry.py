@@ -147,7 +147,8 @@ METHODS: Mapping[str, Method] = _table(
         claim="The pattern in this image that drove a unit: by default the strongest one of the last map.",
         limits=(
             "Follows the pooling switches of this image, so it looks like the image; hardly depends on the class. "
-            "A class as target can give exactly zero where the network ends in convolution, ReLU, pooling."
+            "A class as target can give exactly zero where the network ends in convolution, ReLU, pooling. Strided "
+            "convolutions (ResNets) leave a checkerboard: pixels between their steps get fewer contributions."
         ),
         zero=_BLOCKED,
         source="Zeiler & Fergus 2014",

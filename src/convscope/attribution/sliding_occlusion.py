@@ -175,12 +175,21 @@ def occlusion(
                     on_step(i * every + done, b * every)
 
             one = image[i : i + 1]
-            inputs = _each(x, wrt, one, lambda other, i=i: other[i : i + 1])
+            inputs = _each(x, wrt, one, lambda other, i=i: _row(other, i, b))
             ask = Question(model, _top if reading == "class" else targets[i], score, inputs, wrt)
             scores = engine(ask, one, filled[i : i + 1], at, batch, tell)
             whole = ask(one) if reading in ("pixels", "drop") else None
             maps.append(_read(scores, whole, at, reading, (height, width)))
     return torch.stack(maps)
+
+
+def _row(other: Tensor, image: int, count: int) -> Tensor:
+    """What another input says of one image."""
+    if other.ndim == 0 or len(other) != count:
+        raise ConvscopeError(
+            f"an input of shape {tuple(other.shape)} beside {count} images: each other input has a row an image"
+        )
+    return other[image : image + 1]
 
 
 def _each(x: Inputs, wrt: int | str, explained: Tensor, of_other: Callable[[Tensor], Tensor]) -> Inputs:

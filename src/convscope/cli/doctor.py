@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import platform
+import sys
 from typing import TYPE_CHECKING
 
 from convscope.cli import options as opt
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from convscope.network.diagnosis import Finding
 
 _PACKAGES = ("convscope", "torch", "torchvision", "numpy", "Pillow", "safetensors", "matplotlib", "scikit-image")
+_PIPE_WIDTH = 400  # one line a finding
 _MARKS = {"good": ("ok", "green"), "note": ("note", "cyan"), "bad": ("no", "red")}
 
 
@@ -38,9 +40,7 @@ def doctor(
     installed = {name: _version(name) for name in _PACKAGES}
     devices = _devices()
     try:
-        net = opt.network(
-            model, weights or ("random" if model else None), classes, size, mean, std, trust_pickle, device
-        )
+        net = opt.network(model, opt.or_random(model, weights), classes, size, mean, std, trust_pickle, device)
     except ConvscopeError as error:
         if model is not None:
             raise
@@ -60,7 +60,7 @@ def _print(installed: dict[str, str], devices: list[str], name: str, findings: "
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     print(", ".join(f"{package} {version}" for package, version in installed.items()))
     print(f"devices: {', '.join(devices)} (the first is used unless --device says otherwise)\n")
@@ -83,4 +83,6 @@ def _devices() -> list[str]:
     import torch
 
     found = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
-    return [*found, *(["mps"] if torch.backends.mps.is_available() else []), f"cpu ({torch.get_num_threads()} threads)"]
+    # as load() chooses: CUDA, else the processor; mps only when asked for
+    cpu = f"cpu ({torch.get_num_threads()} threads)"
+    return [*found, cpu, *(["mps"] if torch.backends.mps.is_available() else [])]

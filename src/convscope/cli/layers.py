@@ -9,7 +9,7 @@ from convscope.cli import options as opt
 from convscope.cli.running import command
 
 if TYPE_CHECKING:
-    from convscope.network.listing import LayerFacts
+    from convscope.network.listing import LayerFacts, Listing
 
 
 @command("layers")
@@ -29,47 +29,44 @@ def layers(
 
     The names are those that --layer takes; [cyan]relu#2[/] is the second call of a layer that runs several times.
     """
+    from convscope.api import refusing_input
     from convscope.network.layers import find_call
     from convscope.network.listing import describe_layers, example_input
 
-    net = opt.network(model, weights or ("random" if model else None), classes, size, mean, std, trust_pickle, device)
-    rows = describe_layers(net.module, example_input(net))
-    if inside is not None:
-        path = find_call(net.module, inside).path
-        rows = [row for row in rows if row.name == path or row.name.startswith((f"{path}.", f"{path}#"))]
+    net = opt.network(model, opt.or_random(model, weights), classes, size, mean, std, trust_pickle, device)
+    path = None if inside is None else find_call(net.module, inside).path
+    x = example_input(net)
+    with refusing_input(net, x):
+        found = describe_layers(net.module, x)
+    found = found if path is None else found.inside(path)
     if as_json:
-        print(json.dumps([row.as_json() for row in rows], indent=1))
-        return
-    _print_table(net.name, rows)
+        print(json.dumps([layer.as_json() for layer in found.layers], indent=1))
+    else:
+        _print_table(net.name, found)
 
 
-def _print_table(name: str, rows: "list[LayerFacts]") -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _print_table(name: str, found: "Listing") -> None:
+    from rich.text import Text
 
-    table = Table(title=name, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    table.add_column("layer", no_wrap=True)
-    table.add_column("type")
+    from convscope.cli.tables import new_table, print_table
+
+    table = new_table(name)
+    for heading in ("layer", "type"):
+        table.add_column(heading)
     for heading in ("output", "parameters", "multiply-adds", "receptive field", "stride"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        shape = " x ".join(map(str, row.shape))
-        field = "whole input" if row.field_size is None else _sides(row.field_size)
-        stride = "" if row.field_stride is None else _sides(row.field_stride)
-        parameters, macs = (f"{row.parameters:,}" if row.parameters else "", f"{row.macs:,}" if row.macs else "")
-        table.add_row(row.name, row.type, shape, parameters, macs, field, stride)
-    console = Console()
-    if not console.is_terminal:  # a pipe has no width: nothing is cut
-        console = Console(width=240)
-    console.print(table)
-    own = [row for row in rows if row.is_leaf]
-    parameters = len({id(p): p for row in own for p in row.module.parameters()})
-    total = sum(p.numel() for p in {id(p): p for row in rows for p in row.module.parameters()}.values())
-    console.print(
-        f"\n{len(rows)} layers, {total:,} parameters in {parameters} tensors, "
-        f"{sum(r.macs for r in own):,} multiply-adds an image"
-    )
+        table.add_column(heading, justify="right")
+    for layer in found.layers:
+        table.add_row(*(Text(cell) for cell in _cells(layer)))
+    totals = f"{found.parameters:,} parameters, {found.macs:,} multiply-adds an image"
+    print_table(table, ["", f"{len(found.layers)} layers, {totals}"])
 
 
-def _sides(sides: tuple[int, int]) -> str:
+def _cells(layer: "LayerFacts") -> list[str]:
+    field = "whole input" if layer.field_size is None else _sides(layer.field_size)
+    stride = "" if layer.field_stride is None else _sides(layer.field_stride)
+    numbers = [f"{number:,}" if number else "" for number in (layer.parameters, layer.macs)]
+    return [layer.name, layer.type, " x ".join(map(str, layer.shape)), *numbers, field, stride]
+
+
+def _sides(sides: tuple[int | float, int | float]) -> str:
     return str(sides[0]) if sides[0] == sides[1] else f"{sides[0]} x {sides[1]}"

@@ -47,7 +47,10 @@ Batch = Annotated[
     int, typer.Option("--batch", min=1, rich_help_panel="Run", help="Images in one pass; bounds the memory.")
 ]
 Seed = Annotated[
-    int | None, typer.Option("--seed", rich_help_panel="Run", help="Seed of methods that draw random numbers.")
+    int | None,
+    typer.Option(
+        "--seed", rich_help_panel="Run", help="Seed where random numbers are drawn (--fill noise); 0 unless given."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", rich_help_panel="Run", help="One JSON document on stdout.")]
 
@@ -74,6 +77,12 @@ def network(
     return net
 
 
+def or_random(model: str | None, weights: str | None) -> str | None:
+    """No weights given, where they do not matter: those of torchvision are then not downloaded."""
+    is_zoo = model is not None and model.startswith("torchvision:")
+    return "random" if weights is None and is_zoo else weights
+
+
 def numbers(text: str | None, option: str) -> list[float] | None:
     """``"0.5,0.25"`` -> [0.5, 0.25]."""
     if text is None:
@@ -85,5 +94,5 @@ def numbers(text: str | None, option: str) -> list[float] | None:
 
 
 def listed(values: list[str] | None) -> list[str]:
-    """``["a,b", "c"]`` -> ["a", "b", "c"]: an option may be repeated, or hold a list."""
-    return [part.strip() for value in values or [] for part in value.split(",") if part.strip()]
+    """``["a,b", "c", "a"]`` -> ["a", "b", "c"]: an option may be repeated, or hold a list."""
+    return list(dict.fromkeys(part.strip() for value in values or [] for part in value.split(",") if part.strip()))

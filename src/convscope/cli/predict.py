@@ -3,20 +3,25 @@
 import csv
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from convscope.cli import options as opt
-from convscope.cli.running import command
+from convscope.cli.running import command, say
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from convscope.cli.sources import Photos
-    from convscope.labels import Label
+    from convscope.labels import Label, Source
     from convscope.network.loading import Network
     from convscope.results import Prediction
+
+Row = dict[str, Any]
 
 
 @command("predict")
@@ -45,130 +50,127 @@ def predict(
 ) -> int:
     """Print the most probable classes; over labelled pictures also expected, predicted, OK, and the accuracy."""
     from convscope.cli.sources import photos_at
-    from convscope.writing import write_file, writable_folder
+    from convscope.writing import writable_file, write_file
 
     if csv_file is not None:
-        writable_folder(csv_file.parent)
+        writable_file(csv_file)
     photos = photos_at(path, demo=demo)
     net = opt.network(model, weights, classes, size, mean, std, trust_pickle, device)
     right = _labels(photos, net, labels, expected)
-    found = _answers(photos, net, top, batch)
-    code = photos.finish()
-    rows = [_row(name, seen, right.get(name)) for name, seen in found.items()]
+    rows = _rows(photos, net, right, top, batch)
+    photos.refuse_if_none()
     if csv_file is not None:
-        write_file(csv_file, _as_csv(rows, top).encode())
+        write_file(csv_file, _as_csv(rows).encode())
     if as_json:
         print(json.dumps([_as_json(row) for row in rows], indent=1, ensure_ascii=False))
-    elif len(found) == 1 or not photos.is_folder:
-        _print_bars(found, right)
-    else:
+    elif photos.is_folder:
         _print_table(rows)
-    return code
+    else:
+        _print_bars(rows)
+    return photos.finish()
 
 
 def _labels(photos: "Photos", net: "Network", labels: str, expected: Path | None) -> "dict[str, Label]":
-    from convscope.labels import labels_of, read_expected
+    from convscope.labels import SOURCES, labels_of, read_expected
 
-    if labels not in ("auto", "folders", "names", "none"):
-        raise ConvscopeError(f"--labels {labels!r} is none of auto, folders, names, none")
-    files = [photos.folder / name for name in photos.names]
-    if expected is not None:
-        found = read_expected(expected, files, photos.folder, net.classes)
-    elif not photos.is_folder:
+    if labels not in SOURCES:
+        raise ConvscopeError(f"--labels {labels!r} is none of {', '.join(SOURCES)}")
+    source: Source = labels
+    if expected is None and (source == "none" or (source == "auto" and not photos.is_folder)):
         return {}
+    names = {photos.folder / name: name for name in photos.names}
+
+    def is_picture(file: Path) -> bool:
+        return photos.read(names[file]) is not None
+
+    if expected is not None:
+        found = read_expected(expected, list(names), photos.folder, net.classes, is_picture=is_picture)
     else:
-        found, _ = labels_of(files, photos.folder, net.classes, labels)  # type: ignore[arg-type]
-    return {file.relative_to(photos.folder).as_posix(): label for file, label in found.items()}
+        found, remark = labels_of(list(names), photos.folder, net.classes, source, is_picture=is_picture)
+        if remark:
+            say(f"note: {remark}")
+    return {names[file]: label for file, label in found.items()}
 
 
-def _answers(photos: "Photos", net: "Network", top: int, batch: int) -> "dict[str, Prediction]":
-    """Name -> prediction, ``batch`` photos of one size at a time."""
+def _rows(photos: "Photos", net: "Network", right: "dict[str, Label]", top: int, batch: int) -> list[Row]:
+    """One line a photo; numbers only, so that a large folder is never in memory."""
     from convscope.api import predict_many
     from convscope.cli.progress import bar
 
     with bar(len(photos.names), "predict") as step:
 
-        def readable():
+        def readable() -> "Iterator[tuple[str, Image.Image]]":
             for name in photos.names:
                 step(name)
                 photo = photos.read(name)
                 if photo is not None:
                     yield name, photo
 
-        return dict(predict_many(net, readable(), k=top, batch=batch))
+        answers = predict_many(net, readable(), k=top, batch=batch, refused=photos.skip)
+        return [_row(name, seen, right.get(name)) for name, seen in answers]
 
 
-def _row(name: str, seen: "Prediction", label: "Label | None") -> dict[str, Any]:
-    """One photo's line of the table."""
-    numbers = [float(seen.logits[i]) for i in seen.indices]
-    row: dict[str, Any] = {"image": name, "top": list(seen), "logits": numbers}
+def _row(name: str, seen: "Prediction", label: "Label | None") -> Row:
+    row: Row = {"image": name, "top": list(seen), "logits": seen.logits[list(seen.indices)].tolist()}
     if label is not None:
-        row |= {"expected": label.text, "ok": seen.indices[0] in label.classes}
-        row["top5"] = bool(label.classes & set(seen.logits.argsort(descending=True)[:5].tolist()))
+        best = seen.logits.argsort(descending=True, stable=True)[:5].tolist()
+        row |= {"expected": label.text, "ok": best[0] in label.classes, "top5": bool(label.classes & set(best))}
     return row
 
 
-def _as_json(row: dict[str, Any]) -> dict[str, Any]:
-    top = zip(row["top"], row["logits"], strict=True)
-    entry = {"image": row["image"], "top": [{"class": n, "probability": p, "logit": v} for (n, p), v in top]}
+def _as_json(row: Row) -> dict[str, Any]:
+    entry = {"image": row["image"], "top": [{"class": n, "probability": p} for n, p in row["top"]]}
     return entry | ({"expected": row["expected"], "ok": row["ok"]} if "expected" in row else {})
 
 
-def _as_csv(rows: list[dict[str, Any]], top: int) -> str:
+def _as_csv(rows: list[Row]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     labelled = any("expected" in row for row in rows)
-    most = min(top, max((len(row["top"]) for row in rows), default=0))
-    head = [f"{what}_{i + 1}" for i in range(most) for what in ("class", "probability", "logit")]
+    head = [f"{what}_{i + 1}" for i in range(len(rows[0]["top"])) for what in ("class", "probability", "logit")]
     writer.writerow(["image", *(["expected", "ok"] if labelled else []), *head])
     for row in rows:
-        answer = [row.get("expected", ""), row.get("ok", "")] if labelled else []
+        answer = [row["expected"], row["ok"]] if labelled else []
         cells = [c for (n, p), v in zip(row["top"], row["logits"], strict=True) for c in (n, f"{p:.6f}", f"{v:.4f}")]
         writer.writerow([row["image"], *answer, *cells])
     return text.getvalue()
 
 
-def _print_bars(found: "dict[str, Prediction]", right: "dict[str, Label]") -> None:
+def _print_bars(rows: list[Row]) -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
-    for name, seen in found.items():
-        console.print(
-            Text(name, "bold") if name not in right else Text(f"{name} (expected: {right[name].text})", "bold")
-        )
-        widest = max(len(n) for n, _ in seen)
-        for (label, probability), index in zip(seen, seen.indices, strict=True):
+    for row in rows:
+        about = f" (expected: {row['expected']})" if "expected" in row else ""
+        console.print(Text(f"{row['image']}{about}", "bold"), soft_wrap=True)
+        widest = max(len(name) for name, _ in row["top"])
+        for (name, probability), logit in zip(row["top"], row["logits"], strict=True):
             filled = round(24 * probability)
-            line = Text(f"  {label:<{widest}}  ")
+            line = Text(f"  {name:<{widest}}  ")
             line.append("█" * filled, "cyan")
             line.append("░" * (24 - filled), "bright_black")
-            line.append(f"  {probability:6.1%}  logit {float(seen.logits[index]):7.2f}")
+            line.append(f"  {probability:6.1%}  logit {logit:7.2f}")
             console.print(line, soft_wrap=True)
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _print_table(rows: list[Row]) -> None:
     from rich.text import Text
 
-    console = Console()
-    if not console.is_terminal:  # a pipe has no width: nothing is cut
-        console = Console(width=240)
+    from convscope.cli.tables import new_table, print_table
+
     labelled = any("expected" in row for row in rows)
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = new_table()
     for heading in ("image", *(["expected"] if labelled else []), "predicted"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading)
     table.add_column("probability", justify="right")
     if labelled:
         table.add_column("OK")
     for row in rows:
-        (name, probability), ok = row["top"][0], row.get("ok")
-        mark = [Text("yes" if ok else "no", "green" if ok else "red")] if labelled else []
-        table.add_row(
-            Text(row["image"]), *([row.get("expected", "")] if labelled else []), name, f"{probability:.1%}", *mark
-        )
-    console.print(table)
-    if labelled:
-        count, right, top5 = len(rows), sum(r["ok"] for r in rows), sum(r["top5"] for r in rows)
-        console.print(f"\n{right} of {count} right: top-1 {right / count:.1%}, top-5 {top5 / count:.1%}")
+        name, probability = row["top"][0]
+        words = [row["image"], *([row["expected"]] if labelled else []), name, f"{probability:.1%}"]
+        mark = [Text("yes", "green") if row["ok"] else Text("no", "red")] if labelled else []
+        table.add_row(*(Text(word) for word in words), *mark)
+    count, right, top5 = len(rows), sum(r.get("ok", False) for r in rows), sum(r.get("top5", False) for r in rows)
+    accuracy = f"{right} of {count} right: top-1 {right / count:.1%}, top-5 {top5 / count:.1%}"
+    print_table(table, ["", accuracy] if labelled else [])

@@ -5,6 +5,7 @@ Nothing heavy is imported here: ``convscope --help`` must answer at once.
 
 import functools
 import importlib
+import os
 import sys
 import tempfile
 import traceback
@@ -49,15 +50,17 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., No
 
 def _code_of(function: Callable[..., int | None], args: tuple[Any, ...], options: dict[str, Any]) -> int:
     try:
-        return function(*args, **options) or DONE
+        code = function(*args, **options) or DONE
+        sys.stdout.flush()  # here, so that a reader who has gone is noticed here
+        return code
     except ConvscopeError as error:
-        say(f"convscope: {error}")
+        say(f"convscope: {' '.join(str(error).split())}")
         return REFUSED
     except KeyboardInterrupt:
         say("convscope: interrupted; what was written stays")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone (`| head`): nobody is left to tell
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter flushes once more
         return DONE
     except Exception as error:
         say(f"convscope: unexpected {type(error).__name__}: {_one_line(error)} (traceback: {_log_crash()})")

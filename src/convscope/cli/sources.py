@@ -16,12 +16,12 @@ DEMO = {"cat": "chelsea", "coffee": "coffee", "rocket": "rocket"}  # scikit-imag
 
 @dataclass
 class Photos:
-    """Photos by name, read one at a time; what cannot be read in a folder is skipped and listed at the end."""
+    """Photos by name, read one at a time; of a folder, what cannot be used is skipped and listed at the end."""
 
     folder: Path
     readers: dict[str, Callable[[], "Image.Image"]]
     is_folder: bool
-    skipped: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def names(self) -> Sequence[str]:
@@ -37,32 +37,40 @@ class Photos:
         try:
             return self.readers[name]()
         except ConvscopeError as error:
-            if not self.is_folder:
-                raise
-            self.skipped[name] = str(error)
+            self.skip(name, error)
             return None
 
-    def finish(self) -> int:
-        """Say what was skipped; the exit code.
+    def skip(self, name: str, error: ConvscopeError) -> None:
+        """Leave out a photo of a folder, to be listed at the end.
 
         Raises:
-            ConvscopeError: nothing could be read at all.
+            ConvscopeError: the given error, where there is no folder to go on with.
         """
-        if self.skipped and len(self.skipped) == len(self.readers):
-            first = next(iter(self.skipped.values()))
+        if not self.is_folder:
+            raise error
+        self.skipped[name] = str(error)
+
+    def refuse_if_none(self) -> None:
+        """Refuse where every photo was skipped."""
+        if len(self.skipped) == len(self.readers):
+            reasons = list(dict.fromkeys(self.skipped.values()))
+            first = "" if len(reasons) == 1 else "the first: "
             raise ConvscopeError(
-                f"none of the {len(self.readers)} pictures in {self.folder} can be read; the first: {first}"
+                f"none of the {len(self.readers)} pictures in {self.folder} can be used; {first}{reasons[0]}"
             )
-        for why in self.skipped.values():
-            say(f"skipped: {why}")
+
+    def finish(self) -> int:
+        """Say what was skipped; the exit code."""
+        for name, why in self.skipped.items():
+            say(f"skipped {name}: {why}")
         return SKIPPED if self.skipped else DONE
 
 
-def photos_at(path: Path | None, *, demo: bool = False) -> Photos:
-    """The photos that a command was given.
+def photos_at(path: Path | None, *, demo: bool = False, besides: Path | None = None) -> Photos:
+    """The photos that a command was given; in a folder, not those below ``besides``, where the results go.
 
     Raises:
-        ConvscopeError: neither a path nor ``--demo``, both, or a path that is not there.
+        ConvscopeError: neither a path nor ``--demo``, both, a path that is not there, or a picture that is none.
     """
     from convscope.network.pictures import find_images, read_image
 
@@ -73,9 +81,19 @@ def photos_at(path: Path | None, *, demo: bool = False) -> Photos:
     if path is None:
         raise ConvscopeError("give a picture or a folder of pictures, or --demo")
     if path.is_dir():
-        files = find_images(path)
+        files = [file for file in find_images(path) if not _is_result(file, path, besides)]
+        if not files:
+            raise ConvscopeError(f"no picture in the folder {path} but those in {besides}, where the results go")
         return Photos(path, {f.relative_to(path).as_posix(): _file_reader(f) for f in files}, True)
-    return Photos(path.parent, {path.name: lambda: read_image(path)}, False)
+    photo = read_image(path)  # now: a misspelt name is refused before a network is loaded
+    return Photos(path.parent, {path.name: lambda: photo}, False)
+
+
+def _is_result(file: Path, folder: Path, results: Path | None) -> bool:
+    """True for what an earlier run wrote into a folder inside the photos' own."""
+    if results is None or folder.resolve().is_relative_to(results.resolve()):
+        return False
+    return file.resolve().is_relative_to(results.resolve())
 
 
 def _file_reader(file: Path) -> Callable[[], "Image.Image"]:

@@ -35,8 +35,8 @@ from torch.autograd.graph import Node
 
 from convscope.errors import ConvscopeError
 from convscope.network import saved_fields
-from convscope.network.image_axes import LOST, Edge, Place, Step, blended, kept
-from convscope.network.window_algebra import Reach
+from convscope.network.image_axes import LOST, Edge, Place, Step, kept
+from convscope.network.window_algebra import IDENTITY, Reach
 
 Taps = tuple[tuple[int, ...], ...]
 # calling one of these runs a network or reuses its buffers: names as saved_fields.operation gives them
@@ -60,8 +60,6 @@ def measure(edge: Edge, place: Place) -> Step:
     if after == place and _reads_itself_only(probe):
         return _own_position(probe)
     read = np.array([probe.support([unit]) for unit in range(after.size)])
-    if read.all():
-        return blended(after)
     return Step(after, Reach(*_fitted(read), table=_listed(read)))
 
 
@@ -110,11 +108,10 @@ def _own_position(probe: _Probe) -> Step:
         return Step(place, Reach(None, table=np.zeros((1, 1), dtype=np.int64)))  # one unit proves no rule
     if saved_fields.operation(probe.edge.node) != "CopySlices":
         return kept(place)  # a row without support is one of dead units
-    # where a slice was written, it was overwritten; what holds in the middle is the rule
+    # where a slice was written, it was overwritten; where that is the middle, the border is no rule
     read = probe.support(range(place.size))
-    middle = read[list(_middle(place.size))]
-    taps = ((0,),) if middle.all() else None if middle.any() else ((),)
-    return Step(place, Reach(taps, table=np.where(read, np.arange(place.size), -1)[:, None]))
+    rule = IDENTITY.taps if read[list(_middle(place.size))].any() else ((),)
+    return Step(place, Reach(rule, table=np.where(read, np.arange(place.size), -1)[:, None]))
 
 
 def _reads_itself_only(probe: _Probe) -> bool:

@@ -32,7 +32,7 @@ from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_ch
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.graph import Node, get_gradient_edge
+from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
 from convscope.errors import ConvscopeError
 from convscope.network import saved_fields
@@ -87,11 +87,13 @@ def receptive_field(activation: Tensor, image: Float[Tensor, "b c H W"]) -> Rece
 
 
 def receptive_fields(
-    activations: Mapping[str, Tensor], image: Float[Tensor, "b c H W"]
+    activations: Mapping[str, Tensor | GradientEdge], image: Float[Tensor, "b c H W"]
 ) -> dict[str, ReceptiveField | None]:
     """``receptive_field`` of many activations of one forward pass, in one walk over its graph.
 
-    Activations that were not computed from the image (a weight, a table of positions) have none either: None.
+    An activation that is written in place later has the field of what was written; ``get_gradient_edge(activation)``,
+    taken in the hook that saw it, stands for it as it was. Activations that were not computed from the image (a weight,
+    a table of positions) have none either: None.
     """
     sources = {name: _source(activation) for name, activation in activations.items()}
     states = _walk([source for source in sources.values() if source], image, _Plane())
@@ -177,16 +179,14 @@ class _Map:
 
 def _walk(targets: list[Source], image: Tensor, reading: _Reading[V]) -> dict[Source, _State[V]]:
     """The state of every tensor between the image and the targets that depends on the image."""
-    origin = _origin(image)
     height, width = image.shape[-2:]
     start = _State((Place(-2, 1, height), Place(-1, 1, width)), reading.pixels(height, width))
-    states: dict[Source, _State[V]] = {origin: start}
+    states: dict[Source, _State[V]] = {_origin(image): start}
     for node, outputs in _upwards(targets):
         edges = enumerate(node.next_functions)
         inputs = [(k, (below, n)) for k, (below, n) in edges if below is not None and (below, n) in states]
         for output in outputs if inputs else ():
-            if (node, output) != origin:
-                states[node, output] = _joined(node, output, inputs, states, reading)
+            states[node, output] = _joined(node, output, inputs, states, reading)
     return states
 
 
@@ -251,11 +251,12 @@ def _field(windows: Windows) -> ReceptiveField | None:
 # ---- where an activation hangs in the graph ----
 
 
-def _source(tensor: Tensor) -> Source | None:
-    if not tensor.requires_grad:
-        return None
-    edge = get_gradient_edge(tensor)
-    return edge.node, edge.output_nr
+def _source(recorded: Tensor | GradientEdge) -> Source | None:
+    if isinstance(recorded, Tensor):
+        if not recorded.requires_grad:
+            return None
+        recorded = get_gradient_edge(recorded)
+    return recorded.node, recorded.output_nr
 
 
 def _origin(image: Tensor) -> Source:

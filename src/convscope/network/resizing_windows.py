@@ -58,7 +58,7 @@ def upsampling_linear(edge: Edge, place: Place) -> Step:
         return pointwise(edge, place)
     asked = saved_fields.resize(edge.node)
     inputs, units = edge.inputs[place.dim], edge.shape[place.dim]
-    scale = None if asked.align_corners else asked.scales[place.dim]
+    scale = asked.scales[place.dim]
     # a factor that was given counts as it is, though the map's size was rounded
     ratio = Fraction(inputs, units) if scale is None else 1 / Fraction(scale).limit_denominator(1000)
     cubic = "Bicubic" in edge.node.name()

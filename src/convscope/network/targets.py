@@ -52,8 +52,7 @@ def class_index(name: str, classes: Sequence[str]) -> int:
     Raises:
         ConvscopeError: unknown (with the nearest names) or ambiguous (with the numbers that share it).
     """
-    folded = [_fold(c) for c in classes]
-    found = [i for i, c in enumerate(classes) if c == name] or [i for i, c in enumerate(folded) if c == _fold(name)]
+    found = [i for i, c in enumerate(classes) if c == name] or _folded_alike(name, classes)
     if len(found) > 1:
         numbers = ", ".join(str(i) for i in found)
         raise ConvscopeError(f"class name {name!r} is shared by classes {numbers}; give one of these numbers")
@@ -70,22 +69,27 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal()
 
 
+def _folded_alike(name: str, classes: Sequence[str]) -> list[int]:
+    folded = _fold(name)
+    return [i for i, c in enumerate(classes) if _fold(c) == folded]
+
+
 def _fold(name: str) -> str:
     return " ".join(name.replace("_", " ").casefold().split())
 
 
-def resolve_names(target: Target, classes: Sequence[str]) -> Target:
+def resolve_names(target: Any, classes: Sequence[str]) -> Target:
     """Class names replaced by their numbers; unit names, callables and None as they are.
 
     Raises:
         ConvscopeError: a name that no class or two classes have, or what can be no target.
     """
     if isinstance(target, str):
-        is_class = any(_fold(c) == _fold(target) for c in classes)
-        return target if parse_unit(target) and not is_class else class_index(target, classes)
+        is_unit = parse_unit(target) is not None and not _folded_alike(target, classes)
+        return target if is_unit else class_index(target, classes)
     if isinstance(target, Sequence):
         # what is neither name nor number stays, to be refused with its place: dropping it would shift the others
-        return cast("Target", [resolve_names(t, classes) for t in target])
+        return [cast("int | str", resolve_names(t, classes)) for t in cast("Sequence[Any]", target)]
     return _plain(target)
 
 
@@ -108,7 +112,7 @@ class Aim:
         return len(self.units) < max(count, 1)
 
 
-def aim(target: Target) -> Aim:
+def aim(target: Any) -> Aim:
     """Parse a target; class names must have been resolved before.
 
     Raises:

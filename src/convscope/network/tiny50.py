@@ -41,4 +41,5 @@ class Tiny50(nn.Module):
         self.classifier = nn.Linear(inputs, classes)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``(b, 3, h, w)`` -> ``(b, classes)`` logits."""
         return self.classifier(self.pool(self.features(x)).flatten(1))

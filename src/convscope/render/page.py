@@ -22,5 +22,5 @@ def page_of(
 
 def _encoded(picture: Image.Image) -> str:
     content = io.BytesIO()
-    picture.save(content, "PNG", optimize=True)
+    picture.save(content, "PNG")
     return base64.b64encode(content.getvalue()).decode()

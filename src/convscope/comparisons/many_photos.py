@@ -1,0 +1,85 @@
+"""Many photos on one sheet, a row each: photos x methods, or photos x layers."""
+
+from collections.abc import Mapping, Sequence
+
+from convscope.api import Photo, explain, predict
+from convscope.comparisons.asking import NO_OPTIONS, Options, Step, check_class, options_of, refuse_nothing
+from convscope.comparisons.placing import photo_tile, shared_scale, stamp_of
+from convscope.errors import ConvscopeError
+from convscope.network.loading import Network
+from convscope.network.pictures import read_image
+from convscope.network.targets import Target
+from convscope.render.scale import Scale
+from convscope.render.tile import Tile
+from convscope.results import Comparison, Explanation, Prediction
+
+
+def compare_photos(
+    net: Network,
+    photos: Mapping[str, Photo],
+    columns: Sequence[str],
+    *,
+    by: str = "method",
+    method: str = "grad-cam",
+    target: Target = None,
+    layer: str | None = None,
+    shared: bool = False,
+    skip_refused: bool = False,
+    options: Options = NO_OPTIONS,
+    step: Step = lambda _: None,
+) -> Comparison:
+    """Photos x methods (``by="method"``) or photos x layers (``by="layer"``), a row a photo.
+
+    ``shared``: one scale a column. ``skip_refused`` leaves an empty place, with the reason, where a method does not
+    apply.
+    """
+    if not photos:
+        raise ConvscopeError("no photo to compare: give at least one")
+    answers: dict[str, Prediction] = {}
+    cells: dict[tuple[str, str], Explanation] = {}
+    left_out: dict[str, str] = {}
+    for name, photo in photos.items():
+        image = read_image(photo)
+        answers[name] = predict(net, image)
+        if skip_refused:
+            check_class(net, answers[name], target)
+        for column in columns:
+            step(f"{name}: {column}")
+            used, where = (column, layer) if by == "method" else (method, column)
+            try:
+                given = options_of(used, target, where, options, mixed=by == "method" and len(columns) > 1)
+                cells[name, column] = explain(net, image, used, **given)
+            except ConvscopeError as error:
+                if not skip_refused:
+                    raise
+                left_out[column] = str(error)
+    found = {f"{name}|{column}": one for (name, column), one in cells.items()}
+    refuse_nothing(net, found, left_out)
+    rows = _rows(answers, columns, cells, left_out, shared=shared)
+    title = f"{len(rows)} photos x {len(columns)} {by}s"
+    headings = ("photo", *columns)
+    return Comparison(title, net.name, rows, found, left_out, stamp_of(found.values()), tuple(photos), headings)
+
+
+def _rows(
+    answers: Mapping[str, Prediction],
+    columns: Sequence[str],
+    cells: Mapping[tuple[str, str], Explanation],
+    left_out: Mapping[str, str],
+    *,
+    shared: bool,
+) -> tuple[tuple[Tile, ...], ...]:
+    scales: dict[str, Scale] = {}
+    for column in columns if shared else ():
+        if maps := [one for (_, c), one in cells.items() if c == column]:
+            scales[column] = shared_scale(maps)
+
+    def tile(name: str, column: str) -> Tile:
+        one = cells.get((name, column))
+        if one is None:
+            return Tile(None, "", "does not apply", warning=left_out[column])
+        return one.tile(scales.get(column), caption="", note=one.target)
+
+    return tuple(
+        (photo_tile(seen, caption=""), *(tile(name, column) for column in columns)) for name, seen in answers.items()
+    )

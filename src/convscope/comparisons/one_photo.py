@@ -1,0 +1,186 @@
+"""One photo explained in several ways: by methods, for classes, at layers, by models, with squares of several sizes."""
+
+from collections.abc import Mapping, Sequence
+
+from convscope.api import Photo, explain, predict
+from convscope.attribution.registry import METHODS, find_method
+from convscope.comparisons.asking import NO_OPTIONS, Options, Step, check_class, options_of, refuse_nothing
+from convscope.comparisons.placing import (
+    answer_line,
+    distinct,
+    in_a_row,
+    one_of,
+    photo_tile,
+    scales_by_look,
+    shared_scale,
+    stamp_of,
+)
+from convscope.errors import ConvscopeError
+from convscope.network.loading import Network
+from convscope.network.pictures import read_image
+from convscope.network.targets import Target, parse_unit, resolve_names
+from convscope.render.tile import Tile
+from convscope.results import Comparison, Explanation, Prediction
+
+
+def compare_methods(
+    net: Network,
+    photo: Photo,
+    methods: Sequence[str] | None = None,
+    *,
+    target: Target = None,
+    layer: str | None = None,
+    shared: bool = False,
+    options: Options = NO_OPTIONS,
+    step: Step = lambda _: None,
+) -> Comparison:
+    """One photo by several methods; ``methods=None`` is all of them, with the reason where one does not apply.
+
+    ``options`` are given to the methods that know them. ``shared``: one scale for methods that look alike (gradients
+    round grey, heat), which rarely measure in the same unit.
+    """
+    image = read_image(photo)
+    seen = predict(net, image)
+    if methods is None:
+        check_class(net, seen, target)
+    names = [find_method(name).name for name in (METHODS if methods is None else methods)]
+    found: dict[str, Explanation] = {}
+    left_out: dict[str, str] = {}
+    for name in names:
+        step(name)
+        try:
+            given = options_of(name, target, layer, options, mixed=len(names) > 1)
+            found[name] = explain(net, image, name, **given)
+        except ConvscopeError as error:
+            if methods is not None:
+                raise
+            left_out[name] = str(error)
+    refuse_nothing(net, found, left_out)
+    scales = scales_by_look(found.values()) if shared else {}
+    tiles = [photo_tile(seen), Tile(seen.bars(), "answer", net.name)]
+    for name in names:
+        tile = found[name].tile(scales.get(METHODS[name].look)) if name in found else None
+        tiles.append(tile or Tile(None, name, "does not apply", warning=left_out[name]))
+    return Comparison(_why(found), answer_line(seen), (tuple(tiles),), found, left_out, stamp_of(found.values()))
+
+
+def _why(found: Mapping[str, Explanation]) -> str:
+    of_classes = [e.target for e in found.values() if e.method != "deconvnet"]
+    explained = (of_classes or [e.target for e in found.values()])[0]
+    return f"What drove {explained}?" if parse_unit(explained) else f"Why {explained}?"
+
+
+def compare_targets(
+    net: Network,
+    photo: Photo,
+    targets: Sequence[Target] | None = None,
+    *,
+    most: int = 5,
+    method: str = "grad-cam",
+    layer: str | None = None,
+    shared: bool = True,
+    options: Options = NO_OPTIONS,
+    step: Step = lambda _: None,
+) -> Comparison:
+    """One photo, several classes or units: by default the ``most`` probable classes, on one scale."""
+    image = read_image(photo)
+    seen = predict(net, image, k=most if targets is None else 5)
+    wanted: list[Target] = list(seen.indices) if targets is None else list(targets)
+    found: list[Explanation] = []
+    for one in wanted:
+        step(f"{method} of {one}")
+        found.append(explain(net, image, method, **options_of(method, one, layer, options)))
+    names = [e.target for e in found]
+    notes = [_probability_of(net, seen, one, name) for one, name in zip(wanted, names, strict=True)]
+    title = " against ".join(names) if len(found) == 2 else f"{method} of {len(found)} classes"
+    return in_a_row(title, answer_line(seen), seen, found, names, notes, shared=shared)
+
+
+def _probability_of(net: Network, seen: Prediction, target: Target, explained: str) -> str:
+    """Of a class; by its number, since two classes may share a name. Empty where a unit was explained."""
+    number = resolve_names(target, net.classes)
+    if not isinstance(number, int) or explained != net.class_name(number):
+        return ""
+    return f"{float(seen.logits.softmax(0)[number]):.1%}"
+
+
+def compare_layers(
+    net: Network,
+    photo: Photo,
+    layers: Sequence[str],
+    *,
+    method: str = "grad-cam",
+    target: Target = None,
+    shared: bool = False,
+    options: Options = NO_OPTIONS,
+    step: Step = lambda _: None,
+) -> Comparison:
+    """One photo and class at several layers. Each map has its own scale: gradients shrink and grow with depth."""
+    image = read_image(photo)
+    seen = predict(net, image)
+    found: list[Explanation] = []
+    for name in layers:
+        step(f"{method} at {name}")
+        found.append(explain(net, image, method, **options_of(method, target, name, options)))
+    title = f"{method} of {one_of(found)} at {len(layers)} layers"
+    notes = [" x ".join(map(str, e.values.shape)) for e in found]
+    return in_a_row(title, answer_line(seen), seen, found, list(layers), notes, shared=shared)
+
+
+def compare_models(
+    nets: Sequence[Network],
+    photo: Photo,
+    *,
+    method: str = "grad-cam",
+    target: Target = None,
+    layer: str | None = None,
+    shared: bool = True,
+    options: Options = NO_OPTIONS,
+    step: Step = lambda _: None,
+) -> Comparison:
+    """One photo and class by several models, on one scale unless ``shared=False``."""
+    image = read_image(photo)
+    names = distinct([net.name for net in nets])
+    found: dict[str, Explanation] = {}
+    answers: list[Prediction] = []
+    for name, net in zip(names, nets, strict=True):
+        step(f"{method} by {name}")
+        answers.append(predict(net, image))
+        found[name] = explain(net, image, method, **options_of(method, target, layer, options))
+    scale = shared_scale(list(found.values())) if shared else None
+    tiles: list[Tile] = []
+    for (name, explanation), seen in zip(found.items(), answers, strict=True):
+        tiles += [photo_tile(seen, caption=name), explanation.tile(scale)]
+    title = f"{method} of {one_of(found)} by {len(nets)} models"
+    subtitle = "one scale for all" if shared else ""
+    return Comparison(title, subtitle, (tuple(tiles),), found, {}, stamp_of(found.values()))
+
+
+def compare_squares(
+    net: Network,
+    photo: Photo,
+    squares: Sequence[tuple[int, int]],
+    *,
+    target: Target = None,
+    shared: bool = True,
+    options: Options = NO_OPTIONS,
+    step: Step = lambda _: None,
+) -> Comparison:
+    """Occlusion at several (size, stride) pairs, as maps of the class's probability with the square there.
+
+    ``options={"score": "logit"}`` takes its logit; of a unit it is always the activation.
+    """
+    image = read_image(photo)
+    seen = predict(net, image)
+    is_unit = isinstance(resolve_names(target, net.classes), str)
+    given = {"reading": "score", "score": "logit" if is_unit else "probability", **options}
+    found: list[Explanation] = []
+    for size, stride in squares:
+        step(f"square of {size} px every {stride} px")
+        found.append(explain(net, image, "occlusion", target, size=size, stride=stride, **given))
+    names = [f"{size} px, every {stride} px" for size, stride in squares]
+    notes = [f"{e.values.shape[0]} x {e.values.shape[1]} positions" for e in found]
+    what = "activation" if is_unit else str(given["score"])
+    title = f"{what.capitalize()} of {found[0].target} with a square covered"
+    subtitle = f"{answer_line(seen)}. Low where the answer needs what is covered."
+    return in_a_row(title, subtitle, seen, found, names, notes, shared=shared, unit=what)
