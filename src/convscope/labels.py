@@ -135,7 +135,7 @@ def _label_of(text: str, known: ClassNames, table: Path) -> Label:
                 f"{table} expects {name.strip()!r}, no class of the network{nearest(name.strip(), known.names)}"
             )
         right |= label.classes
-    return Label(text, frozenset(right))
+    return Label(text.strip(), frozenset(right))
 
 
 def _forms(text: str) -> list[str]:

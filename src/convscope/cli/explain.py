@@ -13,6 +13,7 @@ from convscope.cli.running import command, say
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
+    from convscope.cli.progress import Parts
     from convscope.cli.sources import Photos
     from convscope.network.loading import Network
     from convscope.results import Comparison
@@ -56,9 +57,11 @@ def explain(
 
     [cyan]convscope explain photos/ --matrix --method cam,occlusion[/]
     """
+    from convscope.cli.progress import Parts
     from convscope.cli.sources import photos_at
     from convscope.writing import writable_folder
 
+    parts = Parts()
     endings = _endings(save)
     writable_folder(out)
     photos = photos_at(path, demo=demo, besides=out)
@@ -72,9 +75,9 @@ def explain(
         top_classes=top_classes,
         matrix=matrix,
         shared=shared_scale,
-        options={"score": score, "fill": fill, "partial": partial, "batch": batch, "seed": seed},
+        options={"score": score, "fill": fill, "partial": partial, "batch": batch, "seed": seed, "on_step": parts},
     )
-    done = _run(photos, plan, out, endings)
+    done = _run(photos, plan, out, endings, parts)
     photos.refuse_if_none()
     if as_json:
         print(json.dumps(done, indent=1, ensure_ascii=False))
@@ -85,12 +88,12 @@ def explain(
     return photos.finish()
 
 
-def _run(photos: "Photos", plan: Plan, out: Path, endings: list[str]) -> list[dict[str, Any]]:
+def _run(photos: "Photos", plan: Plan, out: Path, endings: list[str], parts: "Parts") -> list[dict[str, Any]]:
     """Make and write the sheets, one photo after the other; what is written stays if the rest is interrupted."""
     from convscope.cli.progress import bar
 
     stems = _stems(list(photos.names))
-    with bar(len(photos.names) * plan.steps, "explain") as step:
+    with bar(len(photos.names) * plan.steps, "explain", parts) as step:
         if plan.whole_folder is not None:
             read = {n: p for n in photos.names if (p := photos.read(n)) is not None}
             photos.refuse_if_none()

@@ -50,7 +50,7 @@ def _print_table(name: str, found: "Listing") -> None:
 
     from convscope.cli.tables import new_table, print_table
 
-    table = new_table(name)
+    table = new_table()
     for heading in ("layer", "type"):
         table.add_column(heading)
     for heading in ("output", "parameters", "multiply-adds", "receptive field", "stride"):
@@ -58,7 +58,7 @@ def _print_table(name: str, found: "Listing") -> None:
     for layer in found.layers:
         table.add_row(*(Text(cell) for cell in _cells(layer)))
     totals = f"{found.parameters:,} parameters, {found.macs:,} multiply-adds an image"
-    print_table(table, ["", f"{len(found.layers)} layers, {totals}"])
+    print_table(table, above=[name], below=["", f"{len(found.layers)} layers, {totals}"])
 
 
 def _cells(layer: "LayerFacts") -> list[str]:

@@ -173,4 +173,4 @@ def _print_table(rows: list[Row]) -> None:
         table.add_row(*(Text(word) for word in words), *mark)
     count, right, top5 = len(rows), sum(r.get("ok", False) for r in rows), sum(r.get("top5", False) for r in rows)
     accuracy = f"{right} of {count} right: top-1 {right / count:.1%}, top-5 {top5 / count:.1%}"
-    print_table(table, ["", accuracy] if labelled else [])
+    print_table(table, below=["", accuracy] if labelled else [])

@@ -4,21 +4,42 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 
+class Parts:
+    """What an ``on_step`` callback tells of one long step, such as an occlusion's squares: shown while a bar runs."""
+
+    def __init__(self) -> None:
+        self.show: Callable[[float], None] = _nowhere
+
+    def __call__(self, done: int, every: int) -> None:
+        """``done`` of ``every`` parts of the step that is under way."""
+        self.show(done / every)
+
+
+def _nowhere(_share: float) -> None:
+    pass
+
+
 @contextmanager
-def bar(total: int, what: str) -> Generator[Callable[[str], None]]:
+def bar(total: int, what: str, parts: Parts | None = None) -> Generator[Callable[[str], None]]:
     """Within the block, each call of the yielded function says what comes next and counts one step."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    begun = 0
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=total)
-        started = False
 
         def step(now: str) -> None:
-            nonlocal started
-            progress.update(task, description=now[:48], advance=1 if started else 0)
-            started = True
+            nonlocal begun
+            progress.update(task, description=now[:48], completed=begun)
+            begun += 1
 
-        yield step
+        if parts is not None:
+            parts.show = lambda share: progress.update(task, completed=begun - 1 + share)
+        try:
+            yield step
+        finally:
+            if parts is not None:
+                parts.show = _nowhere

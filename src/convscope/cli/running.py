@@ -85,12 +85,13 @@ def _log_crash() -> Path:
     return Path(handle.name)
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         import importlib.metadata
 
         print(f"convscope {importlib.metadata.version('convscope')}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

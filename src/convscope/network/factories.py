@@ -31,6 +31,8 @@ def build_from_factory(spec: str) -> tuple[nn.Module, Mapping[str, Any]]:
         ConvscopeError: no such file, module or factory; a factory that raises, or returns no module.
     """
     where, _, name = spec.rpartition(":")
+    if not where or not name:
+        raise ConvscopeError(f"{spec!r} is no package.module:factory and no path/file.py:factory")
     file = Path(where) if where.endswith(".py") else None
     with _importable(Path.cwd() if file is None else file.resolve().parent):
         source = _import_module(where, spec) if file is None else _import_file(file)
@@ -62,9 +64,9 @@ def _import_module(name: str, spec: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        meant = nearest(name, ("torchvision", "bundled"))
+        hint = nearest(name, ("torchvision", "bundled"))
         raise ConvscopeError(
-            f"no model {spec!r}: there is no module {error.name!r}{meant} (a model is torchvision:NAME, "
+            f"no model {spec!r}: there is no module {error.name!r}{hint} (a model is torchvision:NAME, "
             "package.module:factory, path/file.py:factory or bundled:tiny50)"
         ) from error
     except (Exception, SystemExit) as error:

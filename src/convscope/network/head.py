@@ -73,6 +73,7 @@ def _last_spatial(model: nn.Module, x: Any) -> str:
         at = _inner(found, at)
         if _is_map(found[at]) and not (at >= head and found[at].shape[1] == found[head].shape[1]):
             _refuse_tokens(model, found, at)
+            _refuse_one_cell(model, found[:head], at)
             return found[at].name
         at -= 1
     raise ConvscopeError(f"{type(model).__name__} has no layer that gives maps (b, c, h, w) larger than 1 x 1")
@@ -98,6 +99,23 @@ def _refuse_tokens(model: nn.Module, found: Sequence[_Step], at: int) -> None:
         raise ConvscopeError(
             f"{type(model).__name__}'s maps end at {found[at].name!r}; what follows works on tokens (b, n, c), so "
             "there is no last map to take by default; name a layer that gives maps"
+        )
+
+
+def _refuse_one_cell(model: nn.Module, found: Sequence[_Step], at: int) -> None:
+    """A small input may shrink the true last map to 1 x 1: then an inner layer must not take its place unsaid.
+
+    That is so where the last convolution that looks around gives 1 x 1, or where the map became 1 x 1 otherwise than
+    by pooling (a 1x1 convolution on it then stands above a pooling that was called as a function).
+    """
+    wide = [s for s in found if isinstance(s.module, nn.Conv2d) and max(s.module.kernel_size) > 1]
+    after = [s for s in found[at + 1 :] if not isinstance(s.module, _PASS_THROUGH)]
+    first = next((s for s in after if len(s.shape) == 4 and s.shape[2:] == (1, 1)), None)
+    pooled = first is None or isinstance(first.module, (*_POOLING, nn.Conv2d))
+    if (wide and wide[-1].shape[2:] == (1, 1)) or not pooled:
+        raise ConvscopeError(
+            f"{type(model).__name__}'s last map is a single cell at this input size; give a larger input (--size), or "
+            f"name a layer inside, such as {found[at].name!r}"
         )
 
 

@@ -3,6 +3,7 @@
 import importlib.resources
 import json
 import operator
+import re
 import urllib.error
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -115,9 +116,8 @@ def resize_head(module: nn.Module, classes: int) -> None:
 
 
 def meant(spec: str) -> str:
-    """The nearest name with its ``torchvision:`` before it, for somebody who left that out."""
+    """The nearest networks with their ``torchvision:`` or ``bundled:``, for somebody who left that out."""
     from torchvision import models
 
-    return nearest(
-        f"torchvision:{spec}", [f"torchvision:{n}" for n in models.list_models(module=models)] + ["bundled:tiny50"]
-    )
+    full = {name: f"torchvision:{name}" for name in models.list_models(module=models)} | {"tiny50": "bundled:tiny50"}
+    return re.sub("'(.+?)'", lambda found: repr(full[found[1]]), nearest(spec, full))

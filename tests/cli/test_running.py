@@ -1,0 +1,108 @@
+"""Exit codes, and what is said where: results on stdout, one line on stderr for whatever ends a run."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import convscope.cli.running as running
+from convscope.errors import ConvscopeError
+
+PROGRAM = [sys.executable, "-c", "from convscope.cli import main; main()"]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Run a command whose body is given."""
+
+    def run_body(body: Callable[[], int | None]):
+        alone = typer.Typer()
+        alone.callback()(lambda: None)
+        monkeypatch.setattr(running, "app", alone)
+        running.command("it")(body)
+        return CliRunner().invoke(alone, ["it"])
+
+    return run_body
+
+
+def raising(error: BaseException) -> Callable[[], int]:
+    def body() -> int:
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1)])
+def test_what_a_command_returns_is_the_exit_code(run, returned: int | None, code: int) -> None:
+    result = run(lambda: returned)
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", "")
+
+
+def test_a_refusal_is_one_line_and_exit_2(run) -> None:
+    result = run(raising(ConvscopeError("no such thing:\n  many\n lines")))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "convscope: no such thing: many lines\n"
+
+
+def test_ctrl_c_is_exit_130(run) -> None:
+    result = run(raising(KeyboardInterrupt()))
+    assert (result.exit_code, result.stderr) == (130, "convscope: interrupted; what was written stays\n")
+
+
+def test_a_crash_is_one_line_exit_70_and_a_log_with_the_traceback(run) -> None:
+    result = run(raising(ZeroDivisionError("by zero\nand more")))
+    assert (result.exit_code, result.stdout) == (70, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("convscope: unexpected ZeroDivisionError: by zero (traceback: ")
+    log = Path(line.split("traceback: ")[1].removesuffix(")"))
+    assert log.name.startswith("crash-")
+    assert "ZeroDivisionError: by zero\nand more" in log.read_text()
+    assert "raise error" in log.read_text()
+
+
+def test_a_crash_is_logged_elsewhere_where_the_log_folder_cannot_be_made(run, monkeypatch, tmp_path: Path) -> None:
+    import platformdirs
+
+    monkeypatch.setattr(platformdirs, "user_log_dir", lambda *_, **__: str(tmp_path / "none"))
+    line = run(raising(ZeroDivisionError())).stderr
+    log = Path(line.split("traceback: ")[1].strip().removesuffix(")"))
+    assert "ZeroDivisionError" in log.read_text()
+    log.unlink()
+
+
+def test_version(cli) -> None:
+    assert cli("--version").stdout == "convscope 0.1.0\n"
+
+
+def test_mistakes_of_use_are_exit_2_with_a_hint(cli) -> None:
+    assert "No such option: --mehtod" in cli("explain", "x.jpg", "--mehtod", "cam", code=2).stderr
+    assert "No such command 'explane'" in cli("explane", code=2).stderr
+    assert "0 is not in the range" in cli("predict", "x.jpg", "--top", "0", code=2).stderr
+
+
+def test_every_command_is_registered() -> None:
+    assert sorted(c.name for c in running.app.registered_commands) == sorted(running.COMMANDS)
+
+
+def test_the_program_itself_refuses_with_exit_2_and_makes_no_files(tmp_path: Path) -> None:
+    """A process of its own: nothing of this one has been imported there."""
+    args = ["explain", "--demo", "--method", "grad-camm", "--out", str(tmp_path / "out")]
+    ran = subprocess.run([*PROGRAM, *args], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("convscope: no method 'grad-camm'; did you mean 'grad-cam'")
+    assert ran.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_who_has_gone_is_no_error() -> None:
+    """As in ``convscope layers --json | head -1``."""
+    with subprocess.Popen([*PROGRAM, "layers", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (0, b"")

@@ -1,0 +1,82 @@
+"""Files are whole or not there; a place that cannot be written to is refused before anything is made."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from convscope import writing
+from convscope.errors import ConvscopeError
+from convscope.writing import writable_file, writable_folder, write_file
+
+
+def test_the_content_is_written_with_the_folders_above_it(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "a" / "b" / "c.bin", b"content")
+    assert path.read_bytes() == b"content"
+    assert write_file(path, b"newer").read_bytes() == b"newer"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    """Oracle: a file that open() makes; a temporary file alone would be for its owner only."""
+    (tmp_path / "plain").write_bytes(b"")
+    written = write_file(tmp_path / "written", b"")
+    assert stat.S_IMODE(written.stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_failure_half_way_leaves_the_old_file_and_nothing_beside_it(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_file(tmp_path / "it.png", b"old")
+
+    class Broken:
+        def __init__(self, handle: int, mode: str) -> None:
+            os.close(handle)
+
+        def __enter__(self) -> "Broken":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def write(self, _: bytes) -> None:
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing.os, "fdopen", Broken)
+        with pytest.raises((ConvscopeError, KeyboardInterrupt)):
+            write_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_or_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConvscopeError, match=r"cannot write .*folder: .*folder"):
+        write_file(tmp_path / "folder", b"")
+    with pytest.raises(ConvscopeError, match=r"cannot write .*below"):
+        write_file(tmp_path / "file" / "below", b"")
+    with pytest.raises(ConvscopeError, match="it is a folder"):
+        writable_file(tmp_path / "folder")
+    for refuse in (writable_folder, writable_file):
+        with pytest.raises(ConvscopeError, match=r"file is a file, not a folder"):
+            refuse(tmp_path / "file" / "a" / "b")
+    with pytest.raises(ConvscopeError, match="it is a file, not a folder"):
+        writable_folder(tmp_path / "file")
+
+
+def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer of os.access, since root may write everywhere."""
+    monkeypatch.setattr(writing.os, "access", lambda *_: False)
+    with pytest.raises(ConvscopeError, match=f"no permission to make files in {tmp_path}"):
+        writable_folder(tmp_path / "a" / "b")
+
+
+def test_asking_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert writable_folder(Path("a/b")) == Path("a/b")
+    assert writable_file(Path("c/d.csv")) == Path("c/d.csv")
+    assert list(tmp_path.iterdir()) == []
