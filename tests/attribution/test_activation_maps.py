@@ -9,9 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from tests import nets, oracles
-from tests.attribution.test_gradients import words_then_image
-from tests.untouched import Untouched
 from torch import Tensor, nn
 
 from convscope.attribution import cam, grad_cam, guided_backprop, guided_grad_cam
@@ -19,6 +16,9 @@ from convscope.attribution.activation_maps import grad_cam_map, upsample, weight
 from convscope.errors import ConvscopeError
 from convscope.network.pictures import find_images, read_image
 from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from tests import nets, oracles
+from tests.attribution.test_gradients import words_then_image
+from tests.untouched import Untouched
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tests import nets, oracles
-from tests.attribution.rule_replica import signal_at_input
 from torch import Tensor, nn
 
 from convscope.attribution import deconvnet, gradient, guided_backprop
@@ -18,6 +16,8 @@ from convscope.errors import ConvscopeError
 from convscope.network.pictures import find_images, read_image
 from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from convscope.network.targets import Unit
+from tests import nets, oracles
+from tests.attribution.rule_replica import signal_at_input
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 SEQUENTIAL = (nets.plain, nets.inplace_relu, nets.overlapping_pool, nets.strided, nets.gap_linear, nets.conv_relu_gap)

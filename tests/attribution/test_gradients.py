@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests import nets, oracles
-from tests.attribution.rule_replica import signal_at_input
-from tests.untouched import Untouched
 from torch import Tensor, nn
 
 from convscope.attribution import (
@@ -21,6 +18,9 @@ from convscope.attribution import (
     saliency,
 )
 from convscope.errors import ConvscopeError
+from tests import nets, oracles
+from tests.attribution.rule_replica import signal_at_input
+from tests.untouched import Untouched
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 ALL = (gradient, saliency, input_x_gradient, guided_backprop, guided_saliency)

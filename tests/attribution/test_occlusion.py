@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests import nets, oracles
-from tests.attribution.test_gradients import words_then_image
 from torch import Tensor, nn
 
 from convscope.attribution import occlusion
 from convscope.attribution.sliding_occlusion import blur, covering_mean, plain_engine, square_of, squares
 from convscope.errors import ConvscopeError
+from tests import nets, oracles
+from tests.attribution.test_gradients import words_then_image
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 READINGS = ["pixels", "drop", "score", "class"]

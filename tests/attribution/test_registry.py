@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests import nets
 from torch import Tensor
 
 import convscope.attribution as attribution
 from convscope.attribution import METHODS, Method, find_method
 from convscope.errors import ConvscopeError
+from tests import nets
 
 NAMES = ["gradient", "saliency", "input-x-gradient", "guided-backprop", "guided-saliency", "deconvnet"]
 NAMES += ["cam", "grad-cam", "guided-grad-cam", "occlusion"]

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests import nets
-from tests.untouched import Untouched
 from torch import Tensor, nn
 
 from convscope.attribution import METHODS, Method, deconvnet, grad_cam
+from tests import nets
+from tests.untouched import Untouched
 
 METHOD = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 WITH_GRADIENTS = pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_help_names_every_method() -> None:
     """Oracle: the table of methods, which --help must not load."""
     from convscope.attribution import METHODS
 
-    assert explain_options.METHOD_NAMES == ", ".join(METHODS)
+    assert ", ".join(METHODS) == explain_options.METHOD_NAMES
 
 
 @pytest.mark.global_rng

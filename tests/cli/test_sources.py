@@ -73,8 +73,8 @@ def test_sheets_of_an_earlier_run_inside_the_folder_are_no_photos(photos: Path, 
     # results beside or above the photos leave out nothing
     for besides in (tmp_path, folder, tmp_path / "elsewhere"):
         assert len(photos_at(folder, besides=besides).names) == 6
+    shutil.move(folder / "out", tmp_path / "only" / "out")
     with pytest.raises(ConvscopeError, match="where the results go"):
-        shutil.move(folder / "out", tmp_path / "only" / "out")
         photos_at(tmp_path / "only", besides=tmp_path / "only" / "out")
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests import nets
-from tests.nets import opaque
-from tests.untouched import watch
 from torch import nn
 
 from convscope.network import evaluation as module
 from convscope.network.evaluation import evaluation
+from tests import nets
+from tests.nets import opaque
+from tests.untouched import watch
 
 
 def flags(model: nn.Module) -> dict[str, bool]:

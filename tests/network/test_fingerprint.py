@@ -4,13 +4,13 @@ import hashlib
 
 import pytest
 import torch
-from tests import nets
-from tests.untouched import watch
 from torch import Tensor, nn
 
 from convscope.network import loading
 from convscope.network.loading import Network, load
 from convscope.network.preprocessing import Preprocess
+from tests import nets
+from tests.untouched import watch
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -5,14 +5,14 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from tests import nets, oracles
-from tests.nets import gates
-from tests.untouched import watch
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
 from convscope.network.graph import backward_rule, deconv, guided, inspect, nodes
 from convscope.network.saved_fields import operation
+from tests import nets, oracles
+from tests.nets import gates
+from tests.untouched import watch
 
 RULES = {"guided": guided, "deconv": deconv}
 

@@ -6,10 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests import nets
-from tests.nets import heads
-from tests.network.test_graph_names import empty
-from tests.untouched import watch
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
@@ -17,6 +13,10 @@ from convscope.network.evaluation import evaluation
 from convscope.network.head import class_maps, default_layer, linear_head
 from convscope.network.layers import trace_layers
 from convscope.network.taps import tap
+from tests import nets
+from tests.nets import heads
+from tests.network.test_graph_names import empty
+from tests.untouched import watch
 
 # ---- the default layer ---------------------------------------------------------------------------------------
 

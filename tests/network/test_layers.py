@@ -8,9 +8,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import nets, oracles
-from tests.nets import opaque
-from tests.untouched import watch
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
@@ -25,6 +22,9 @@ from convscope.network.layers import (
     run_model,
     trace_layers,
 )
+from tests import nets, oracles
+from tests.nets import opaque
+from tests.untouched import watch
 
 # ---- names ---------------------------------------------------------------------------------------------------
 

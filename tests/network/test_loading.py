@@ -11,15 +11,15 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
-from tests import nets
-from tests.nets import heads
-from tests.untouched import watch
 from torch import nn
 
 from convscope.errors import ConvscopeError
 from convscope.network import loading
 from convscope.network.loading import load
 from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from tests import nets
+from tests.nets import heads
+from tests.untouched import watch
 
 NET = """
 import torch

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests import nets
-from tests.untouched import Untouched, watch
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
 from convscope.network.loading import load
 from convscope.network.preprocessing import Preprocess
+from tests import nets
+from tests.untouched import Untouched, watch
 
 PHOTO = Image.new("RGB", (20, 16))
 

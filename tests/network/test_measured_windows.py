@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tests import nets
-from tests.network.nan_probe import nan_boxes
 from torch import Tensor
 
 from convscope.errors import ConvscopeError
 from convscope.network.receptive_fields import ReceptiveField, receptive_boxes, receptive_field
+from tests import nets
+from tests.network.nan_probe import nan_boxes
 
 KERNEL = torch.linspace(0.1, 0.3, 15, dtype=torch.float64).view(1, 1, 5, 3)
 PIXEL = ReceptiveField((1, 1), (1, 1), (0, 0))

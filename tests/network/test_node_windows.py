@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tests import nets
-from tests.network.nan_probe import gradient_boxes, nan_boxes
 from torch import Tensor
 
 from convscope.network.receptive_fields import ReceptiveField, receptive_boxes, receptive_field
+from tests import nets
+from tests.network.nan_probe import gradient_boxes, nan_boxes
 
 # (size, stride, offset) on a large input, per axis where they differ; WHOLE: the whole input
 Field = ReceptiveField

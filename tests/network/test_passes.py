@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from tests import nets, oracles
-from tests.nets import gates
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.graph import backward_rule, guided
 from convscope.network.passes import explained_input, forward, gradient_of, image_leaf, raw
+from tests import nets, oracles
+from tests.nets import gates
 
 WORDS = torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(2, 4)
 

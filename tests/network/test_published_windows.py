@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 import torch
-from tests import nets
-from tests.network.nan_probe import activations, sees_exactly
 from torch import Tensor, nn
 
 from convscope.network.receptive_fields import receptive_boxes, receptive_fields
+from tests import nets
+from tests.network.nan_probe import activations, sees_exactly
 
 
 def sizes(model: nn.Module, side: int) -> dict[str, tuple[int, int | float] | None]:

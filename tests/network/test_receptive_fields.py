@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from tests import nets
-from tests.network.nan_probe import activations, nan_boxes, sees_exactly
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
@@ -28,6 +26,8 @@ from convscope.network.receptive_fields import (
     receptive_field,
     receptive_fields,
 )
+from tests import nets
+from tests.network.nan_probe import activations, nan_boxes, sees_exactly
 
 # ---- random stacks -------------------------------------------------------------------------------------------
 

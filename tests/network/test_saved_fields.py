@@ -7,11 +7,11 @@ message names the field and the node.
 import pytest
 import torch
 import torch.nn.functional as F
-from tests import nets
 
 from convscope.errors import ConvscopeError
 from convscope.network import saved_fields
 from convscope.network.saved_fields import Convolution, Pooling, Resize, Slice
+from tests import nets
 
 X = nets.images(1, 4, 8, 8).requires_grad_()
 W = torch.ones(4, 4, 3, 2, dtype=torch.float64)

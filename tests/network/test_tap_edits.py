@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from tests import nets, oracles
-from tests.nets import aliasing
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
 from convscope.network.taps import tap
+from tests import nets, oracles
+from tests.nets import aliasing
 
 WITHOUT_ALIASES: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
     "ignored_return": lambda net, r: net.head(net.conv2(r)),
@@ -32,8 +32,8 @@ def silence(unit: int) -> Callable[[Tensor], Tensor]:
 @pytest.mark.parametrize("layer", ["conv1", "relu1", "pool1", "conv2", "relu2"])
 @pytest.mark.parametrize("factory", [nets.plain, nets.inplace_relu])
 def test_an_edit_acts_and_the_record_holds_it(factory: Callable[..., nn.Sequential], layer: str) -> None:
-    """Oracle: the net cut in two, the unit set to zero between; logits and gradient."""
-    x, net, plain = nets.images(), factory(), nets.plain()
+    """Oracle: the net cut in two, the unit set to zero between; logits and gradients."""
+    x, net, plain = nets.images().requires_grad_(), factory(), nets.plain()
     number = [name for name, _ in plain.named_children()].index(layer) + 1
     edited = oracles.forward_by_hand(plain, x)[number].clone()
     edited[:, 1] = 0.0
@@ -43,6 +43,13 @@ def test_an_edit_acts_and_the_record_holds_it(factory: Callable[..., nn.Sequenti
         output = net(x)
     assert torch.equal(output, logits)
     assert torch.equal(seen[layer], edited)
+    kept = torch.ones_like(edited)
+    kept[:, 1] = 0.0
+    below = [
+        torch.autograd.grad(y.sum(), x, retain_graph=True)[0]
+        for y in (output, plain[number:](plain[:number](x) * kept))
+    ]
+    assert torch.equal(*below)  # the edit did not write into what the layer saved
     assert torch.equal(
         *(torch.autograd.grad(s, a)[0] for s, a in ((output.sum(), seen[layer]), (logits.sum(), edited)))
     )

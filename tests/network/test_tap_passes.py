@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests import nets
-from tests.nets import aliasing, opaque
-from tests.untouched import watch
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
 from convscope.network.taps import tap
+from tests import nets
+from tests.nets import aliasing, opaque
+from tests.untouched import watch
 
 
 def ran_in(net: nn.Module, run: Callable[[], object]) -> list[str]:
@@ -223,6 +223,15 @@ def test_a_pass_that_was_cut_by_a_caught_exception_is_an_error_of_its_own() -> N
     never = pytest.raises(ConvscopeError, match="'linear' never ran")
     with never, tap(net, "linear"), contextlib.suppress(nets.OutOfOrder):
         net(nets.images())
+
+
+def test_a_record_of_an_earlier_pass_is_not_taken_for_that_of_a_later_one_that_was_cut() -> None:
+    net, x = nets.raises_on_call(2), nets.images()
+    never = pytest.raises(ConvscopeError, match="'linear' never ran")
+    with never, tap(net, "linear"):
+        net(x)
+        with contextlib.suppress(nets.OutOfOrder):
+            net(x)
 
 
 def test_a_tap_of_nothing_takes_any_model() -> None:

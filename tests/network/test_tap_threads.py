@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from tests import nets
 from torch import Tensor, nn
 
 from convscope.network.evaluation import evaluation
 from convscope.network.taps import tap
+from tests import nets
 
 PASSES = 200
 

@@ -1,17 +1,18 @@
 """``tap`` records, edits and stops: the oracle is the network split by hand at the layer, in float64."""
 
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
-from tests import nets, oracles
-from tests.nets import aliasing
 from torch import Tensor, nn
 
 from convscope.network.layers import recorded_outputs
 from convscope.network.taps import tap
+from tests import nets, oracles
+from tests.nets import aliasing
 
 SEQUENTIAL = (nets.plain, nets.inplace_relu, nets.conv_relu_gap, nets.norm_dropout, nets.overlapping_pool)
 
@@ -130,6 +131,17 @@ def test_an_in_place_layer_is_recorded_also_where_the_network_goes_on_with_its_a
     assert torch.allclose(torch.autograd.grad(score, seen["relu"], retain_graph=True)[0], r.grad, rtol=0, atol=1e-15)
     if start is None:
         assert torch.allclose(torch.autograd.grad(score, x)[0], x.grad, rtol=0, atol=1e-15)
+
+
+def test_a_leaf_may_be_the_first_layers_output_itself() -> None:
+    """A dropout in place, in evaluation mode, hands on the very image. Oracle: the net without it."""
+    net, x = nets.plain(), nets.images().requires_grad_()
+    first = nn.Sequential(OrderedDict(drop=nn.Dropout(0.5, inplace=True), net=net)).eval()
+    with tap(first, "drop") as seen:
+        score = first(x).sum()
+    (expected,) = torch.autograd.grad(net(x).sum(), x)
+    assert torch.equal(torch.autograd.grad(score, seen["drop"])[0], expected)
+    assert x.is_leaf
 
 
 def test_the_gradient_at_a_layer_inside_a_checkpoint_is_that_without_one() -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests import nets
 from torch import Tensor
 
 from convscope.errors import ConvscopeError
@@ -25,6 +24,7 @@ from convscope.network.targets import (
     scores,
     unit_scores,
 )
+from tests import nets
 
 LOGITS = torch.tensor([[0.0, 5.0, -1.0], [3.0, 1.0, 2.0]], dtype=torch.float64)
 CLASSES = ("king penguin", "7", "Ladybug", "crane", "crane", "maillot", "Maillot", "gold_fish", "hen:3", "conv1:0")

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests import nets
-from tests.untouched import Untouched, watch
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
 from convscope.network.weights import load_into, read_weights
+from tests import nets
+from tests.untouched import Untouched, watch
 
 State = dict[str, Tensor]
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests import nets
-from tests.untouched import watch
 from torch import Tensor, nn
 
 from convscope.attribution import (
@@ -27,6 +25,8 @@ from convscope.attribution import (
 )
 from convscope.network.pictures import find_images, read_image
 from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from tests import nets
+from tests.untouched import watch
 
 captum = pytest.importorskip("captum.attr", reason="captum is not installed (the extra 'peers')")
 

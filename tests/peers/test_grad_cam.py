@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests import nets
 from torch import Tensor, nn
 
 from convscope.attribution import grad_cam
 from convscope.network.pictures import find_images, read_image
 from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from tests import nets
 
 pytorch_grad_cam = pytest.importorskip("pytorch_grad_cam", reason="grad-cam is not installed (the extra 'peers')")
 

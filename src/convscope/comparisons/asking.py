@@ -8,11 +8,15 @@ since from a class it is exactly zero on many networks.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+from PIL import Image
+
 from convscope.attribution.registry import find_method
 from convscope.errors import ConvscopeError
+from convscope.network.evaluation import evaluation
 from convscope.network.loading import Network
-from convscope.network.targets import Target, class_targets, parse_unit, resolve_names
-from convscope.results import Prediction
+from convscope.network.passes import forward
+from convscope.network.targets import Target, parse_unit, resolve_names
 
 Step = Callable[[str], None]
 Options = Mapping[str, Any]
@@ -34,18 +38,21 @@ def options_of(
     return {"target": target, "layer": layer, **chosen}
 
 
-def check_class(net: Network, seen: Prediction, target: Target) -> None:
-    """Refuse a class that the network has not: else each method would be left out, for that same reason."""
-    named = resolve_names(target, net.classes)
-    if isinstance(named, int):
-        class_targets(named, seen.logits[None])
+def check_target(net: Network, image: Image.Image, target: Target) -> None:
+    """Refuse a class or unit that the network has not: else each method would be left out, for that same reason."""
+    if target is not None:
+        with evaluation(net.module), torch.no_grad():
+            forward(net.module, net.input_of(image), target=resolve_names(target, net.classes))
 
 
 def refuse_nothing(net: Network, found: Mapping[str, Any], left_out: Mapping[str, str]) -> None:
     """Refuse a sheet on which there is no map at all, with the reasons."""
-    reasons = list(dict.fromkeys(left_out.values()))
-    if not found and len(reasons) == 1:
-        raise ConvscopeError(reasons[0])
-    if not found:
-        why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items()) or "none was given"
-        raise ConvscopeError(f"no method applies to {net.name}: {why}")
+    if found:
+        return
+    reasons: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        reasons.setdefault(reason, []).append(name)
+    if len(reasons) == 1:
+        raise ConvscopeError(next(iter(reasons)))
+    why = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items()) or "none was given"
+    raise ConvscopeError(f"no method applies to {net.name}: {why}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from convscope.api import Photo, explain, predict
-from convscope.comparisons.asking import NO_OPTIONS, Options, Step, check_class, options_of, refuse_nothing
+from convscope.comparisons.asking import NO_OPTIONS, Options, Step, check_target, options_of, refuse_nothing
 from convscope.comparisons.placing import photo_tile, shared_scale, stamp_of
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
@@ -42,7 +42,7 @@ def compare_photos(
         image = read_image(photo)
         answers[name] = predict(net, image)
         if skip_refused:
-            check_class(net, answers[name], target)
+            check_target(net, image, target)
         for column in columns:
             step(f"{name}: {column}")
             used, where = (column, layer) if by == "method" else (method, column)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from convscope.api import Photo, explain, predict
 from convscope.attribution.registry import METHODS, find_method
-from convscope.comparisons.asking import NO_OPTIONS, Options, Step, check_class, options_of, refuse_nothing
+from convscope.comparisons.asking import NO_OPTIONS, Options, Step, check_target, options_of, refuse_nothing
 from convscope.comparisons.placing import (
     answer_line,
     distinct,
@@ -42,7 +42,7 @@ def compare_methods(
     image = read_image(photo)
     seen = predict(net, image)
     if methods is None:
-        check_class(net, seen, target)
+        check_target(net, image, target)
     names = [find_method(name).name for name in (METHODS if methods is None else methods)]
     found: dict[str, Explanation] = {}
     left_out: dict[str, str] = {}

@@ -89,7 +89,7 @@ def nodes(output: Tensor | Sequence[Tensor], to: Tensor | None = None) -> list[N
     todo = list(above)
     while todo:
         node = todo.pop()
-        for below, _ in node.next_functions if node is not end else ():
+        for below, _ in node.next_functions:
             if below is not None:
                 if below not in above:
                     above[below] = []

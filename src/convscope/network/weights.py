@@ -53,7 +53,9 @@ def _read_checkpoint(file: Path, trust_pickle: bool) -> Any:
                 f"{file} holds pickled objects, not only tensors; opening it can run any code. Save its state_dict() "
                 "as .safetensors, or, if you trust where it came from, say so: --trust-pickle (trust_pickle=True)"
             ) from error
-        raise ConvscopeError(f"{file} is no readable checkpoint: {_first_line(error)}") from error
+        # torch's advice to turn weights_only off is no help where the file is no checkpoint at all
+        why = "neither torch nor pickle wrote it" if isinstance(error, pickle.UnpicklingError) else _first_line(error)
+        raise ConvscopeError(f"{file} is no readable checkpoint: {why}") from error
 
 
 def _unwrapped(content: Any, file: Path) -> dict[str, Tensor] | nn.Module:
