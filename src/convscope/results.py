@@ -270,7 +270,7 @@ class Comparison(Shown):
 
     def facts(self) -> Mapping[str, str]:
         """Title, what each method shows and does not show, what was left out."""
-        facts = {"sheet": f"{self.title}: {self.subtitle}" if self.subtitle else self.title}
+        facts = {"sheet": f"{self.title} · {self.subtitle}" if self.subtitle else self.title}
         for method in dict.fromkeys(e.method for e in self.explanations.values()):
             facts[method] = f"{METHODS[method].claim} {METHODS[method].limits}"
         return facts | {f"left out: {name}": why for name, why in self.left_out.items()}

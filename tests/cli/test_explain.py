@@ -148,7 +148,20 @@ def test_a_colour_fills_the_square_in_the_networks_own_units(cli, photos: Path, 
     for fill, expected in (("white", (1.0, 1.0, 1.0)), ("#000080", (-1.0, -1.0, 2 * 128 / 255 - 1)), ("blur", "blur")):
         cli("explain", photos / "cat.jpg", "--model", net, "--method", "occlusion", "--fill", fill)
         found = sheets["cat.occlusion.png"].explanations["occlusion"]
-        assert same(found, cs.explain(small, photos / "cat.jpg", "occlusion", fill=expected))
+        torch.testing.assert_close(
+            found.values, cs.explain(small, photos / "cat.jpg", "occlusion", fill=expected).values
+        )
+
+
+def test_a_colour_fills_a_grey_networks_square_with_its_luma(cli, photos: Path, tmp_path: Path, sheets) -> None:
+    """ITU-R 601: blue is 29 of 255."""
+    (tmp_path / "grey.py").write_text(
+        "from torch import nn\nMEAN = STD = (0.5,)\nSIZE = 16\n"
+        "def make():\n    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+    )
+    cli("explain", photos / "cat.jpg", "--model", "grey.py:make", "--method", "occlusion", "--fill", "blue")
+    (value,) = sheets["cat.occlusion.png"].explanations["occlusion"].options["fill"]
+    assert value == pytest.approx(2 * 29 / 255 - 1)
 
 
 def test_what_does_not_apply_is_named_on_stderr_and_in_the_json(cli, photos: Path, net: str, sheets) -> None:

@@ -269,20 +269,14 @@ def _known_options(nets: "list[Network]", options: Mapping[str, Any]) -> dict[st
 
 
 def _fill(net: "Network", text: str) -> Any:
-    """A colour in the network's own units, or the name of a filling that the occlusion knows."""
+    """A colour as the network's own preprocessing makes it, or the name of a filling that the occlusion knows."""
     if text in ("mean", "blur", "noise"):
         return text
-    from PIL import ImageColor
-
-    from convscope.network.preprocessing import Preprocess
+    from PIL import Image
 
     try:
-        colour = ImageColor.getrgb(text)[:3]
+        photo = Image.new("RGB", (512, 512), text)
     except ValueError:
         raise ConvscopeError(f"--fill {text!r} is no colour, and none of mean, blur, noise") from None
-    if not isinstance(net.preprocess, Preprocess) or net.preprocess.channels != 3:
-        raise ConvscopeError(
-            f"--fill {text}: the colours of this network's input are not known; take mean, blur or noise"
-        )
-    pairs = zip(colour, net.preprocess.mean, net.preprocess.std, strict=True)
-    return tuple((value / 255 - mean) / std for value, mean, std in pairs)
+    x = net.input_of(photo)[0]
+    return tuple(x[:, x.shape[1] // 2, x.shape[2] // 2].tolist())
