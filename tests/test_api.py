@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.api import input_logits, predict_many, prediction_of
+from convscope.api import input_logits, logits_of_many, prediction_of
 from convscope.attribution import METHODS
 from convscope.attribution.deconvolution import strongest_units
 from convscope.errors import ConvscopeError
@@ -118,14 +118,12 @@ def test_many_photos_come_in_order_in_bounded_batches_of_one_size() -> None:
     net = cs.Network(counting, whole, friendly.CLASSES, "counting")
     sizes = [(12, 12)] * 3 + [(16, 12)] * 2 + [(12, 12)]
     photos = [(f"{i}.png", friendly.photo(*size, seed=i)) for i, size in enumerate(sizes)]
-    found = list(predict_many(net, iter(photos), k=2, batch=2))
+    found = list(logits_of_many(net, iter(photos), batch=2))
     assert [shape[0] for shape in counting.batches] == [2, 1, 2, 1]
     assert [name for name, _ in found] == [name for name, _ in photos]
-    for (_, seen), (_, photo) in zip(found, photos, strict=True):
-        alone = cs.predict(net, photo, k=2)
-        torch.testing.assert_close(seen.logits, alone.logits)
-        assert seen.stamp == alone.stamp
-    assert list(predict_many(net, iter(()))) == []
+    for (_, logits), (_, photo) in zip(found, photos, strict=True):
+        torch.testing.assert_close(logits, cs.predict(net, photo).logits)
+    assert list(logits_of_many(net, iter(()))) == []
 
 
 def test_a_photo_that_the_network_does_not_take_is_told_of_and_left_out() -> None:
@@ -133,20 +131,20 @@ def test_a_photo_that_the_network_does_not_take_is_told_of_and_left_out() -> Non
     net = friendly.network(nets.overlapping_pool, preprocess=cs.Preprocess(size=None, crop=None))
     photos = [("a", friendly.photo()), ("tiny", friendly.photo(2, 2)), ("b", friendly.photo(seed=1))]
     told: dict[str, str] = {}
-    found = dict(predict_many(net, photos, refused=lambda name, error: told.update({name: str(error)})))
+    found = dict(logits_of_many(net, photos, refused=lambda name, error: told.update({name: str(error)})))
     assert list(found) == ["a", "b"]
     assert list(told) == ["tiny"]
     assert "cannot take an input of 3 x 2 x 2" in told["tiny"]
-    assert torch.equal(found["b"].logits, dict(predict_many(net, photos[2:]))["b"].logits)
+    assert torch.equal(found["b"], dict(logits_of_many(net, photos[2:]))["b"])
     with pytest.raises(ConvscopeError, match="3 x 2 x 2"):
-        list(predict_many(net, photos))
+        list(logits_of_many(net, photos))
 
 
 def test_a_photo_too_elongated_to_be_resized_is_told_of_too() -> None:
     net = friendly.network(preprocess=cs.Preprocess(size=4000, crop=12))
     told: list[str] = []
     long = Image.new("RGB", (4000, 1))
-    assert list(predict_many(net, [("long", long)], refused=lambda name, _: told.append(name))) == []
+    assert list(logits_of_many(net, [("long", long)], refused=lambda name, _: told.append(name))) == []
     assert told == ["long"]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
@@ -36,43 +37,40 @@ def predict(net: Network, photo: Photo, k: int = 5) -> Prediction:
     return prediction_of(net, input_logits(net, net.input_of(image))[0], image, k)
 
 
-def predict_many(
+def logits_of_many(
     net: Network,
     photos: Iterable[tuple[str, Image.Image]],
     *,
-    k: int = 5,
     batch: int = 32,
     refused: Callable[[str, ConvscopeError], None] | None = None,
-) -> Iterator[tuple[str, Prediction]]:
-    """(name, photo) pairs -> (name, prediction), in order, at most ``batch`` photos of one input size at a time.
+) -> Iterator[tuple[str, Tensor]]:
+    """(name, photo) pairs -> (name, logits), in order, at most ``batch`` photos of one input size at a time.
 
     ``refused`` is told of each photo that the network does not take, which is then left out; without it that is raised.
     """
-    waiting: list[tuple[str, Image.Image, Tensor]] = []
+    waiting: list[tuple[str, Tensor]] = []
     for name, photo in photos:
         try:
             x = net.input_of(photo)
         except ConvscopeError as error:
             _tell(refused, [name], error)
             continue
-        if waiting and (len(waiting) == batch or waiting[0][2].shape != x.shape):
-            yield from _flush(net, waiting, k, refused)
+        if waiting and (len(waiting) == batch or waiting[0][1].shape != x.shape):
+            yield from _flush(net, waiting, refused)
             waiting = []
-        waiting.append((name, photo, x))
+        waiting.append((name, x))
     if waiting:
-        yield from _flush(net, waiting, k, refused)
+        yield from _flush(net, waiting, refused)
 
 
-def _flush(
-    net: Network, waiting: list[tuple[str, Image.Image, Tensor]], k: int, refused: Any
-) -> Iterator[tuple[str, Prediction]]:
+def _flush(net: Network, waiting: list[tuple[str, Tensor]], refused: Any) -> Iterator[tuple[str, Tensor]]:
+    names = [name for name, _ in waiting]
     try:
-        logits = input_logits(net, torch.cat([x for _, _, x in waiting]))
+        logits = input_logits(net, torch.cat([x for _, x in waiting]))
     except ConvscopeError as error:
-        _tell(refused, [name for name, _, _ in waiting], error)
+        _tell(refused, names, error)
         return
-    for (name, photo, _), one in zip(waiting, logits, strict=True):
-        yield name, prediction_of(net, one, photo, k)
+    yield from zip(names, logits, strict=True)
 
 
 def _tell(refused: Callable[[str, ConvscopeError], None] | None, names: Sequence[str], error: ConvscopeError) -> None:
@@ -84,12 +82,21 @@ def _tell(refused: Callable[[str, ConvscopeError], None] | None, names: Sequence
 
 def prediction_of(net: Network, logits: Tensor, image: Image.Image, k: int = 5) -> Prediction:
     """A result from logits ``(classes,)`` that are known already."""
+    top, indices = ranked(net, logits, k)
+    return Prediction(top, logits, indices, viewed(net, image), stamp(net, image))
+
+
+def ranked(net: Network, logits: Tensor, k: int) -> tuple[tuple[tuple[str, float], ...], tuple[int, ...]]:
+    """The ``k`` most probable classes, best first: (name, probability) each, and their numbers.
+
+    Raises:
+        ConvscopeError: k below 1.
+    """
     if k < 1:
         raise ConvscopeError(f"k={k}: ask for at least one class")
     probabilities = logits.softmax(0)
-    order = logits.argsort(descending=True, stable=True)[:k].tolist()  # probabilities round to 0 and 1
-    top = tuple((net.class_name(i), float(probabilities[i])) for i in order)
-    return Prediction(top, logits, tuple(order), viewed(net, image), stamp(net, image))
+    indices = logits.argsort(descending=True, stable=True)[:k].tolist()  # probabilities round to 0 and 1
+    return tuple((net.class_name(i), float(probabilities[i])) for i in indices), tuple(indices)
 
 
 def input_logits(net: Network, x: Tensor) -> Tensor:
@@ -177,7 +184,7 @@ def explain(
         prediction=top,
         options={k: v for k, v in options.items() if k != "layer" and isinstance(v, str | int | float | bool | tuple)},
         input_size=(x.shape[2], x.shape[3]),
-        stamp=stamp(net, image, seed),
+        stamp=stamp(net, image, seed) if top is None else replace(top.stamp, seed=seed),
     )
 
 

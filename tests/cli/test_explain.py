@@ -15,6 +15,7 @@ from PIL import Image
 import convscope as cs
 from convscope.attribution import METHODS
 from convscope.cli.explain import _stems
+from convscope.cli.progress import Parts
 from convscope.comparisons import one_photo
 from convscope.results import Comparison
 from tests.standalone import Page
@@ -143,6 +144,14 @@ def test_target_layer_score_and_seed_reach_the_method(cli, photos: Path, net: st
     assert sheets["cat.occlusion.png"].stamp.seed == 5
 
 
+def test_the_squares_of_an_occlusion_are_counted_as_they_go(cli, photos: Path, net: str, sheets, monkeypatch) -> None:
+    """Squares of 4 every 2 on 16 x 16: 49 positions."""
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(Parts, "__call__", lambda self, done, every: told.append((done, every)))
+    cli("explain", photos / "cat.jpg", "--model", net, "--method", "occlusion", "--batch", 20)
+    assert told == [(20, 49), (40, 49), (49, 49)]
+
+
 def test_a_colour_fills_the_square_in_the_networks_own_units(cli, photos: Path, net: str, small, sheets) -> None:
     """Of white under mean = std = 1/2: (1 - 1/2) / (1/2) = 1; of #000080 in blue: (128/255 - 1/2) / (1/2)."""
     for fill, expected in (("white", (1.0, 1.0, 1.0)), ("#000080", (-1.0, -1.0, 2 * 128 / 255 - 1)), ("blur", "blur")):
@@ -252,6 +261,12 @@ def test_occluding_squares_of_several_sizes(cli, photos: Path, bundled: cs.Netwo
         options = {"size": size, "stride": stride, "reading": "score", "score": "probability"}
         assert same(found, cs.explain(bundled, photos / "coffee.png", "occlusion", "espresso", **options))
     assert sheet.bar is not None
+    cli("explain", photos / "coffee.png", "--square", "32,16", "--own-scale", "--score", "logit", "--fill", "blur")
+    sheet = sheets["coffee.occlusion.squares.png"]
+    (found,) = sheet.explanations.values()
+    options = {"size": 32, "stride": 16, "reading": "score", "fill": "blur"}
+    assert same(found, cs.explain(bundled, photos / "coffee.png", "occlusion", "espresso", **options))
+    assert (sheet.title, sheet.bar) == ("Logit of espresso with a square covered", None)
 
 
 def test_two_models(cli, photos: Path, net: str, small: cs.Network, bundled: cs.Network, sheets) -> None:

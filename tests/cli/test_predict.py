@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 
 import convscope as cs
+from convscope import api
+from convscope.api import input_logits
 from tests import friendly
 
 
@@ -46,9 +48,16 @@ def test_json_of_one_picture_is_exactly_the_contract(cli, photos: Path, net: str
     assert result.stderr == ""
 
 
-def test_json_of_a_folder_has_an_entry_a_picture_in_order(cli, photos: Path, net: str, small: cs.Network) -> None:
+def test_json_of_a_folder_has_an_entry_a_picture_in_order(
+    cli, photos: Path, net: str, small: cs.Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--batch 2``: three photos go through the network as two and one."""
     shutil.copytree(photos, "in/sub")
-    found = json.loads(cli("predict", "in", "--model", net, "--batch", 2, "--json").stdout)
+    batches: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(api, "input_logits", lambda net, x: batches.append(len(x)) or input_logits(net, x))
+        found = json.loads(cli("predict", "in", "--model", net, "--batch", 2, "--json").stdout)
+    assert batches == [2, 1]
     assert [entry["image"] for entry in found] == ["sub/cat.jpg", "sub/coffee.png", "sub/rocket.jpg"]
     for entry in found:
         assert set(entry) == {"image", "top"}

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from convscope.cli.progress import bar
+from convscope.cli.progress import Parts, bar
 
 
 def test_where_stderr_is_no_terminal_nothing_is_printed(capsys) -> None:
@@ -27,3 +27,18 @@ def test_a_bar_counts_steps_and_shows_names_as_they_are(monkeypatch: pytest.Monk
     text = shown.getvalue()
     assert "[bold] b.jpg" in text
     assert "1/3" in text
+
+
+def test_parts_of_a_long_step_move_the_bar_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of the first step, half of the second; outside the block parts go nowhere."""
+    places: list[float] = []
+    monkeypatch.setattr("rich.progress.Progress.update", lambda *_, completed, **__: places.append(completed))
+    parts = Parts()
+    parts(1, 2)
+    with bar(2, "work", parts) as step:
+        step("a")
+        parts(1, 4)
+        step("b")
+        parts(2, 4)
+    parts(3, 4)
+    assert places == [0, 0.25, 1, 1.5]

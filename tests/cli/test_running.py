@@ -1,5 +1,6 @@
 """Exit codes, and what is said where: results on stdout, one line on stderr for whatever ends a run."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import convscope.cli.running as running
 from convscope.errors import ConvscopeError
 
 PROGRAM = [sys.executable, "-c", "from convscope.cli import main; main()"]
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 
 @pytest.fixture
@@ -99,8 +101,9 @@ def test_the_program_itself_refuses_with_exit_2_and_makes_no_files(tmp_path: Pat
 
 
 def test_a_reader_who_has_gone_is_no_error() -> None:
-    """As in ``convscope layers --json | head -1``."""
-    with subprocess.Popen([*PROGRAM, "layers", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    """As in ``convscope layers --json | head -1``; the output is noticed to be lost only when it is flushed."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": BUFFERED}
+    with subprocess.Popen([*PROGRAM, "layers", "--json"], **pipes) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()

@@ -78,17 +78,17 @@ def weight_normed() -> nn.Module:
 
 
 class _TwoHeads(nn.Module):
-    """Returns logits, and an embedding through a sigmoid that the logits do not depend on."""
+    """Returns logits, and an embedding through a ReLU and a sigmoid that the logits do not depend on."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 6, 3, padding=1)
-        self.aux = nn.Conv2d(6, 6, 3, padding=1)
+        self.aux = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.ReLU())
         self.linear = nn.Linear(6, CLASSES)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         h = self.conv(x).relu()
-        return {"logits": self.linear(h.mean((2, 3))), "embedding": self.aux(h).sigmoid().relu().mean((2, 3))}
+        return {"logits": self.linear(h.mean((2, 3))), "embedding": self.aux(h).sigmoid().mean((2, 3))}
 
 
 @hard_net

@@ -168,6 +168,16 @@ def test_modules_from_elsewhere_are_never_taken_away(tmp_path: Path) -> None:
     assert sys.modules["torch"] is torch
 
 
+def test_a_package_that_no_other_folder_has_stays_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever imports it later must get the very classes that the network is made of."""
+    write(tmp_path / "mine" / "small.py", NET)
+    monkeypatch.chdir(tmp_path)
+    module, _ = build_from_factory("mine.small:make")
+    write(tmp_path / "elsewhere" / "net.py", NET)
+    build_from_factory("elsewhere/net.py:make")
+    assert sys.modules["mine.small"].Net is type(module)
+
+
 def test_a_file_that_tidies_the_import_path_itself_is_no_trouble(tmp_path: Path) -> None:
     file = write(tmp_path / "net.py", f"import sys\nsys.path.remove({str(tmp_path)!r})\nfrom torch.nn import Identity")
     assert isinstance(build_from_factory(f"{file}:Identity")[0], nn.Identity)

@@ -60,6 +60,7 @@ def test_a_fingerprint_tells_shapes_types_orders_and_buffers_that_are_not_saved_
     assert len({fingerprint(one) for one in every}) == len(every)
     turned, straight = torch.arange(6.0).reshape(2, 3).t(), torch.tensor([[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]])
     assert fingerprint(module(turned)) == fingerprint(module(straight))
+    assert fingerprint(module(torch.arange(12.0)[::2])) == fingerprint(module(row * 2))
 
 
 def test_the_weights_are_hashed_once_while_they_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,31 @@ def test_a_layer_that_runs_at_two_sizes_costs_two_prices() -> None:
     assert (found.parameters, found.macs) == (84, 180 * 81)
 
 
+class _Recursive(nn.Module):
+    """Calls itself once more from within its own call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor, again: bool = True) -> Tensor:
+        x = self.conv(x)
+        return self(x, False) if again else x
+
+
+def test_a_call_within_a_call_of_the_same_layer_costs_its_own_part() -> None:
+    """The inner call ends first: one convolution of 144 x 3 x 3, and the outer one two."""
+
+    @hard_net
+    def recursive() -> nn.Module:
+        return nn.Sequential(_Recursive())
+
+    rows = by_name(describe_layers(recursive(), nets.images(1)))
+    assert {name: row.macs for name, row in rows.items()} == {
+        "0.conv#1": 1296, "0.conv#2": 1296, "0#1": 1296, "0#2": 2592,
+    }  # fmt: skip
+
+
 def test_receptive_fields_are_those_of_each_layer_alone() -> None:
     """Oracle: ``receptive_field`` of that layer's own output; null where it is the whole input."""
     net = nets.overlapping_pool()

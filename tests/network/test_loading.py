@@ -254,8 +254,13 @@ def test_a_head_of_another_size_is_the_last_linear_layer_or_else_the_last_convol
 
     for factory in (nets.plain, nets.conv_relu_gap, nets.residual, heads.as_many_channels_as_classes):
         module = factory()
+        before = dict(module.named_parameters())
         with torch.random.fork_rng(devices=[]):
             resize_head(module, 9)
-        assert module.to(torch.float64)(nets.images()).shape == (2, 9)
+        assert module(nets.images()).shape == (2, 9)
+        new = [weight for name, weight in module.named_parameters() if weight is not before[name]]
+        assert [len(weight) for weight in new] == [9, 9]
+        bound = new[0][0].numel() ** -0.5  # He et al. 2015 as torch initialises: uniform, within 1 / sqrt(fan in)
+        assert all(0 < weight.abs().max() <= bound for weight in new)
         watch(module)
     resize_head(nn.Flatten(), 9)

@@ -15,7 +15,7 @@ from convscope.network.evaluation import evaluation
 from convscope.network.graph import backward_rule, guided
 from convscope.network.passes import explained_input, forward, gradient_of, image_leaf, raw
 from tests import nets, oracles
-from tests.nets import gates
+from tests.nets import gates, opaque
 
 WORDS = torch.linspace(-1, 1, 8, dtype=torch.float64).reshape(2, 4)
 
@@ -53,6 +53,18 @@ def test_a_network_that_writes_into_its_input_writes_into_a_copy() -> None:
     assert torch.equal(found, expected)
 
 
+def test_a_scripted_network_is_explained_where_no_layer_need_be_seen() -> None:
+    """Oracle: the same net in Python; several passes, since TorchScript fuses from the second on."""
+    net, x = opaque.scripted(), nets.images()
+    expected = oracles.gradient(nets.plain(), x, 1)
+    for _ in range(4):
+        with evaluation(net):
+            run = forward(net, x, target=1)
+            assert torch.allclose(gradient_of(run.scores, [run.image], ["the input"])[0], expected, rtol=0, atol=1e-15)
+    with pytest.raises(ConvscopeError, match="TorchScript"), evaluation(net):
+        forward(net, x, target="conv1:0")
+
+
 def test_a_unit_stops_the_pass_and_its_layers_are_recorded() -> None:
     net, x = nets.raises_for(lambda _: True), nets.images()  # raises after conv1: the pass must not get there
     with evaluation(net):
@@ -71,6 +83,7 @@ def test_a_unit_above_a_graph_start_has_a_gradient_there() -> None:
     record = net[:2](x).detach().requires_grad_()
     rows = net[2:9](record)
     assert torch.equal(found, torch.autograd.grad(rows[0, 3] + rows[1, 5], record)[0])
+    assert not run.image.requires_grad
 
 
 @pytest.mark.parametrize("score", ["logit", "probability"])
@@ -91,6 +104,20 @@ def test_a_probability_is_explained_through_its_softmax(score: str) -> None:
 def test_scores_that_are_not_one_an_image_are_refused() -> None:
     with evaluation(net := nets.plain()), pytest.raises(ConvscopeError, match="returned 5 scores for 2 images"):
         forward(net, nets.images(), target=lambda output: output.mean(0))
+
+
+def test_an_image_made_in_inference_mode_is_explained_and_the_callers_tensor_may_change_afterwards() -> None:
+    """Oracle: the same image, made as usual."""
+    with torch.inference_mode():
+        x = nets.images() + 0.0
+    for image in (x, nets.images()):
+        with evaluation(net := nets.plain()):
+            run = forward(net, image, target=1)
+            with torch.inference_mode():
+                image.zero_()
+            (found,) = gradient_of(run.scores, [run.image], ["the input"])
+        assert torch.equal(run.image, nets.images())
+        assert torch.allclose(found, oracles.gradient(net, nets.images(), 1), rtol=0, atol=1e-16)
 
 
 # ---- several inputs ------------------------------------------------------------------------------------------
@@ -199,8 +226,9 @@ def test_units_are_followed_from_their_own_layers() -> None:
     assert rectifiers_of(nets.plain(), ["conv2:1", 3]) == (3, ())
     net = nn.Sequential(gates.two_heads())
     net.register_forward_hook(lambda *io: io[-1]["logits"])
-    assert rectifiers_of(net, ["0.aux:1", 0]) == (1, ())  # the unit's branch does not lead to the logits
-    assert rectifiers_of(net, ["0.aux:1", "0.aux:1"]) == (1, ())
+    assert rectifiers_of(net, 0) == (1, ())
+    assert rectifiers_of(net, ["0.aux:1", 0]) == (2, ())  # the unit's branch does not lead to the logits
+    assert rectifiers_of(net, ["0.aux:1", "0.aux:1"]) == (2, ())
 
 
 # ---- what cannot be differentiated ---------------------------------------------------------------------------

@@ -266,6 +266,12 @@ def test_a_unit_or_position_that_the_layer_does_not_have_is_refused(name: str, m
         of([name, "conv1:0"], None, ACTIVATIONS)
 
 
+@pytest.mark.parametrize("unit", [Unit("conv1", -1), Unit("conv1", 0, (-1, 0)), Unit("conv1", 0, (0, -1))])
+def test_a_unit_is_never_counted_from_the_end(unit: Unit) -> None:
+    with pytest.raises(ConvscopeError, match="was asked for"):
+        check_unit(unit, MAPS)
+
+
 def test_tokens_have_no_units() -> None:
     with pytest.raises(ConvscopeError, match=r"gives \(2, 5, 6\): neither maps nor single units"):
         unit_scores(Unit("tokens", 0), MAPS[:, 0])

@@ -234,6 +234,7 @@ def without(name: str) -> Callable[[State], State]:
         ),
         (lambda s: s | {"conv1.bias": torch.ones(7)}, r"shapes: conv1.bias \(7,\) instead of \(6,\)"),
         (lambda s: s | {"conv1.weight": torch.ones(6, 3, 5, 5)}, r"shapes: conv1.weight \(6, 3, 5, 5\) instead of"),
+        (lambda s: s | {"conv1.bias": torch.ones(())}, r"shapes: conv1.bias \(\) instead of \(6,\)"),
         (lambda s: s | {"norm1.weight": torch.ones(())}, r"shapes: norm1.weight \(\) instead of \(6,\)"),
         (lambda s: prefixed("module.")(s) | {"epoch": torch.ones(1)}, "missing: conv1.weight"),
     ],

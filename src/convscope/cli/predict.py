@@ -15,11 +15,11 @@ from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
     from convscope.cli.sources import Photos
     from convscope.labels import Label, Source
     from convscope.network.loading import Network
-    from convscope.results import Prediction
 
 Row = dict[str, Any]
 
@@ -94,7 +94,7 @@ def _labels(photos: "Photos", net: "Network", labels: str, expected: Path | None
 
 def _rows(photos: "Photos", net: "Network", right: "dict[str, Label]", top: int, batch: int) -> list[Row]:
     """One line a photo; numbers only, so that a large folder is never in memory."""
-    from convscope.api import predict_many
+    from convscope.api import logits_of_many
     from convscope.cli.progress import bar
 
     with bar(len(photos.names), "predict") as step:
@@ -106,14 +106,17 @@ def _rows(photos: "Photos", net: "Network", right: "dict[str, Label]", top: int,
                 if photo is not None:
                     yield name, photo
 
-        answers = predict_many(net, readable(), k=top, batch=batch, refused=photos.skip)
-        return [_row(name, seen, right.get(name)) for name, seen in answers]
+        answers = logits_of_many(net, readable(), batch=batch, refused=photos.skip)
+        return [_row(name, net, logits, top, right.get(name)) for name, logits in answers]
 
 
-def _row(name: str, seen: "Prediction", label: "Label | None") -> Row:
-    row: Row = {"image": name, "top": list(seen), "logits": seen.logits[list(seen.indices)].tolist()}
+def _row(name: str, net: "Network", logits: "Tensor", top: int, label: "Label | None") -> Row:
+    from convscope.api import ranked
+
+    classes, indices = ranked(net, logits, top)
+    row: Row = {"image": name, "top": classes, "logits": logits[list(indices)].tolist()}
     if label is not None:
-        best = seen.logits.argsort(descending=True, stable=True)[:5].tolist()
+        best = ranked(net, logits, 5)[1]
         row |= {"expected": label.text, "ok": best[0] in label.classes, "top5": bool(label.classes & set(best))}
     return row
 

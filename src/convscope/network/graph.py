@@ -185,7 +185,7 @@ def backward_rule(
     if opaque:
         raise ConvscopeError(
             f"cannot see inside {_listed(opaque)} in the recorded graph, so the rule could miss rectifiers there; "
-            "an in-place change of a view, a compiled part, or a custom autograd.Function makes such a node"
+            "an in-place change of a view, a compiled or TorchScript part, a custom autograd.Function makes such a node"
         )
     if plain and not rectifiers:
         raise ConvscopeError(

@@ -13,6 +13,7 @@ from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
@@ -161,8 +162,8 @@ class Head:
     mean (SqueezeNet).
     """
 
-    weights: Tensor
-    bias: Tensor
+    weights: Float[Tensor, "classes c"]
+    bias: Float[Tensor, " classes"]
     rectified: bool
     rectified_input: bool
 
@@ -190,8 +191,12 @@ def linear_head(model: nn.Module, x: Any, layer: str) -> tuple[Head, Tensor, Ten
     )
 
 
-def class_maps(activation: Tensor, weights: Tensor, bias: Tensor | None = None) -> Tensor:
-    """sum_k w_ck A_k (+ b_c): ``(b, c, h, w)``, ``(classes, c)`` -> ``(b, classes, h, w)``."""
+def class_maps(
+    activation: Float[Tensor, "b c h w"],
+    weights: Float[Tensor, "classes c"],
+    bias: Float[Tensor, " classes"] | None = None,
+) -> Float[Tensor, "b classes h w"]:
+    """sum_k w_ck A_k (+ b_c): one map a class."""
     return nn.functional.conv2d(activation, weights[:, :, None, None], bias)
 
 

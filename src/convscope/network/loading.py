@@ -79,6 +79,7 @@ class Network:
 
 def _total(tensor: Tensor) -> float:
     values = tensor.detach()
+    values = values.cpu() if values.device.type == "mps" else values  # it has no float64
     return float((torch.view_as_real(values) if values.is_complex() else values).sum(dtype=torch.float64))
 
 

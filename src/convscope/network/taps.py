@@ -13,8 +13,9 @@ is a handful of forward hooks in one ``ExitStack``, with four promises that ad-h
   pays one forward pass and the tail.
 
 Taps nest: an outer tap's edits act in the passes that an inner one records. An edit may itself run the network:
-those passes are not the tap's. Pitfall: the clone is fresh memory, so a network that keeps a view of what a layer
-returned, and writes through it later, no longer sees that write elsewhere.
+those passes are not the tap's. Pitfall: the clone is fresh memory. A network that relies on a layer's output sharing
+it with something else, other than with the argument of a layer that works in place, computes otherwise while tapped:
+``b = identity(a); b += 1`` no longer changes ``a``.
 """
 
 import threading
@@ -50,6 +51,13 @@ class _Tap:
         self.ever_seen: set[str] = set()
         self.refusal = ""  # kept: a model's `except Exception` may swallow the error
         self.began = self.running = self.editing = self.graph_began = False
+
+    def hook(self, model: nn.Module, undo: ExitStack) -> None:
+        """Put the hooks on, each undone with ``undo``."""
+        undo.callback(model.register_forward_pre_hook(self.begin).remove)
+        for module in {call.module for call in self.wanted.values()}:
+            undo.callback(module.register_forward_hook(self.after, with_kwargs=True).remove)
+        undo.callback(model.register_forward_hook(self.finish).remove)
 
     def begin(self, _module: nn.Module, _args: object) -> None:
         """A new pass of the whole network starts: counts and records are its own."""
@@ -211,10 +219,7 @@ def tap(
         if starts:
             undo.enter_context(torch.inference_mode(False))
             undo.enter_context(torch.set_grad_enabled(False))
-        undo.callback(model.register_forward_pre_hook(state.begin).remove)
-        for module in {call.module for call in state.wanted.values()}:
-            undo.callback(module.register_forward_hook(state.after, with_kwargs=True).remove)
-        undo.callback(model.register_forward_hook(state.finish).remove)
+        state.hook(model, undo)
         try:
             yield state.seen
         except _Stop as signal:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, SupportsIndex, cast
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from convscope.errors import ConvscopeError, nearest
@@ -220,8 +221,8 @@ def class_logits(output: Any) -> Tensor:
     return logits
 
 
-def unit_scores(unit: Unit, activation: Tensor) -> Tensor:
-    """``(b,)``: the mean over the unit's map ``(b, c, h, w)``, the neuron's value, or a linear layer's ``(b, c)``.
+def unit_scores(unit: Unit, activation: Tensor) -> Float[Tensor, " b"]:
+    """The mean over the unit's map ``(b, c, h, w)``, the neuron's value, or a linear layer's ``(b, c)``.
 
     Raises:
         ConvscopeError: unit or position out of range, or a layer whose output is no map.
@@ -238,18 +239,18 @@ def check_unit(unit: Unit, activation: Tensor) -> None:
     if activation.ndim not in (2, 4):
         raise ConvscopeError(f"layer {unit.layer!r} gives {tuple(activation.shape)}: neither maps nor single units")
     count = activation.shape[1]
-    if unit.unit >= count:
+    if not 0 <= unit.unit < count:
         raise ConvscopeError(f"unit {unit.unit} was asked for, but layer {unit.layer!r} has {count} units")
     if unit.position is not None:
         y, x = unit.position
         h, w = activation.shape[2:] if activation.ndim == 4 else (0, 0)
-        if y >= h or x >= w:
+        if not (0 <= y < h and 0 <= x < w):
             size = f"a map of {h} x {w}" if h else "no map"
             raise ConvscopeError(f"position {y},{x} was asked for, but layer {unit.layer!r} has {size}")
 
 
-def class_targets(target: Target, logits: Tensor) -> Tensor:
-    """``(b,)`` class numbers, for methods that explain classes only.
+def class_targets(target: Target, logits: Float[Tensor, "b classes"]) -> Int[Tensor, " b"]:
+    """Class numbers, for methods that explain classes only.
 
     Raises:
         ConvscopeError: a unit or a callable, a class out of range, a count that is not that of the images.

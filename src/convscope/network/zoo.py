@@ -77,8 +77,7 @@ def from_torchvision(name: str, *, pretrained: bool, classes: int = 0) -> Found:
             "--weights random for an untrained network"
         ) from error
     categories = tuple(default.meta["categories"])
-    names = categories if options.get("num_classes", len(categories)) == len(categories) else ()
-    return Found(module, Preprocess.from_torchvision(default.transforms()), names, f"torchvision:{name}")
+    return Found(module, Preprocess.from_torchvision(default.transforms()), categories, f"torchvision:{name}")
 
 
 def from_constants(module: nn.Module, constants: Mapping[str, Any], spec: str) -> Found:
