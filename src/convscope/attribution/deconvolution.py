@@ -91,6 +91,10 @@ def strongest_units(model: nn.Module, x: Inputs, layer: str) -> list[Unit]:
     with evaluation(model), torch.no_grad():
         with tap(model, layer, stop=True) as seen:
             run_model(model, copied(x))
+        if seen[layer].ndim != 4:
+            raise ConvscopeError(
+                f"layer {layer!r} gives {tuple(seen[layer].shape)}, which has no positions; name a unit of it"
+            )
         return [Unit(layer, unit, (y, x)) for unit, y, x in strongest(seen[layer])]
 
 
