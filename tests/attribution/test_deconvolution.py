@@ -421,3 +421,9 @@ def test_below_what_is_hidden_a_layer_can_still_be_projected() -> None:
     net, x = nets.view_write(), nets.images()
     expected = F.conv_transpose2d(net.conv1(x).detach().relu(), net.conv1.weight.detach(), padding=1)
     assert torch.allclose(deconvnet(net, x, layer="conv1", target="map"), expected, **EXACT)
+
+
+def test_the_strongest_unit_of_a_layer_without_positions_is_refused() -> None:
+    """The friendly call asks for it before the deconvnet runs."""
+    with pytest.raises(ConvscopeError, match=r"\(2, 5\) has no positions; name a unit of it"):
+        strongest_units(nets.gap_linear(), nets.images(), "linear")

@@ -80,8 +80,14 @@ def deconvnet(
         return reduce_channels(raw(values), reduce)
 
 
-def strongest(activation: Float[Tensor, "b c h w"]) -> list[tuple[int, int, int]]:
-    """For each image the unit, y and x of the largest activation; of equals the first."""
+def strongest(activation: Tensor) -> list[tuple[int, int, int]]:
+    """For each image of ``(b, c, h, w)`` the unit, y and x of the largest activation; of equals the first.
+
+    Raises:
+        ConvscopeError: an output of another shape, which has no positions.
+    """
+    if activation.ndim != 4:
+        raise ConvscopeError(f"a layer of shape {tuple(activation.shape)} has no positions; name a unit of it")
     _, _, h, w = activation.shape
     return [(i // (h * w), i // w % h, i % w) for i in activation.flatten(1).argmax(1).tolist()]
 
@@ -91,10 +97,6 @@ def strongest_units(model: nn.Module, x: Inputs, layer: str) -> list[Unit]:
     with evaluation(model), torch.no_grad():
         with tap(model, layer, stop=True) as seen:
             run_model(model, copied(x))
-        if seen[layer].ndim != 4:
-            raise ConvscopeError(
-                f"layer {layer!r} gives {tuple(seen[layer].shape)}, which has no positions; name a unit of it"
-            )
         return [Unit(layer, unit, (y, x)) for unit, y, x in strongest(seen[layer])]
 
 
@@ -106,8 +108,6 @@ def kept(activation: Tensor, selection: Selection) -> Tensor:
     """
     if selection is None:
         return activation
-    if None in selection and activation.ndim != 4:
-        raise ConvscopeError(f"a layer of shape {tuple(activation.shape)} has no positions; name a unit of it")
     seed = torch.zeros_like(activation)
     for image, unit in enumerate(selection):
         if unit is None:
