@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from convscope.attribution.deconvolution import strongest_units
-from convscope.attribution.registry import Method, find_method
+from convscope.attribution.method import Method
+from convscope.attribution.registry import find_method
 from convscope.attribution.sliding_occlusion import square_of
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation

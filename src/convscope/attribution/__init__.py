@@ -14,7 +14,8 @@ from convscope.attribution.gradients import (
     reduce_channels,
     saliency,
 )
-from convscope.attribution.registry import METHODS, Method, find_method
+from convscope.attribution.method import Method
+from convscope.attribution.registry import METHODS, find_method
 from convscope.attribution.sliding_occlusion import occlusion
 
 __all__ = [

@@ -1,0 +1,1 @@
+"""What each method is, claims and cannot tell: one entry a method, a file a family."""
