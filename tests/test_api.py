@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.api import input_logits, logits_of_many, prediction_of
+from convscope.answers import input_logits, logits_of_many, prediction_of
 from convscope.attribution import METHODS
 from convscope.attribution.deconvolution import strongest_units
 from convscope.errors import ConvscopeError

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import convscope as cs
-from convscope.api import prediction_of
+from convscope.answers import prediction_of
 from convscope.comparisons import compare_targets
 from convscope.errors import ConvscopeError
 from convscope.results import DRAWN_SIDE_PX, Comparison, Shown, fitted, picture_bytes

@@ -13,8 +13,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from convscope.answers import predict as predict
     from convscope.api import explain as explain
-    from convscope.api import predict as predict
     from convscope.errors import ConvscopeError as ConvscopeError
     from convscope.network.loading import Network as Network
     from convscope.network.loading import load as load
@@ -31,7 +31,7 @@ _HOME = {
     "Preprocess": "convscope.network.preprocessing",
     "explain": "convscope.api",
     "load": "convscope.network.loading",
-    "predict": "convscope.api",
+    "predict": "convscope.answers",
     "read_image": "convscope.network.pictures",
 }
 

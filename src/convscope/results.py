@@ -182,6 +182,7 @@ class Prediction(Shown, Sequence[tuple[str, float]]):
 class Explanation(Shown):
     """One map of one photo. ``values`` are raw: ``(h, w)``, or ``(c, H, W)`` for pixel gradients; float32, on the CPU.
 
+    ``measures`` are what the method says of how well it worked (the completeness gap of integrated gradients).
     ``photo`` is the part that the network saw, ``input_size`` (H, W) the pixels it saw it at; ``prediction`` is None
     where the network gives no class scores.
     """
@@ -195,12 +196,14 @@ class Explanation(Shown):
     options: Mapping[str, Any]
     input_size: tuple[int, int]
     stamp: Stamp = field(repr=False)
+    measures: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def note(self) -> str:
         """Layer and options in one line: ``layer4``, ``square of 56 px, every 28 px``."""
         layer = "" if self.layer is None or self.target.startswith(f"{self.layer}:") else self.layer
-        return " · ".join(part for part in (layer, self._options_line) if part)
+        measured = [f"{name} {value:.2g}" for name, value in self.measures.items()]
+        return " · ".join(part for part in (layer, self._options_line, *measured) if part)
 
     @property
     def _options_line(self) -> str:
@@ -235,6 +238,7 @@ class Explanation(Shown):
         """Method, target, what it claims and when not to believe it."""
         about = METHODS[self.method]
         facts = {"method": self.method, "target": self.target, "layer": self.layer or "", "options": self._options_line}
+        facts |= {name: f"{value:.6g}" for name, value in self.measures.items()}
         if self.prediction is not None:
             facts["prediction"] = str(self.prediction.facts()["prediction"])
         facts |= {"what it shows": about.claim, "what it does not": about.limits, "source": about.source}

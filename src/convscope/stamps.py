@@ -66,5 +66,6 @@ def _pixels_hash(photo: Image.Image) -> str:
 
 def _command() -> str:
     """The command line, where the program is convscope's own; else empty: a notebook's says nothing."""
-    program = Path(sys.argv[0]).name if sys.argv else ""
-    return shlex.join([program, *sys.argv[1:]]) if program == "convscope" else ""
+    called = Path(sys.argv[0] if sys.argv else "")
+    is_ours = called.name == "convscope" or called.parts[-2:] == ("convscope", "__main__.py")
+    return shlex.join(["convscope", *sys.argv[1:]]) if is_ours else ""

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 import convscope as cs
-from convscope import api
-from convscope.api import input_logits
+from convscope import answers
+from convscope.answers import input_logits
 from tests import friendly
 
 
@@ -55,7 +55,7 @@ def test_json_of_a_folder_has_an_entry_a_picture_in_order(
     shutil.copytree(photos, "in/sub")
     batches: list[int] = []
     with monkeypatch.context() as patch:
-        patch.setattr(api, "input_logits", lambda net, x: batches.append(len(x)) or input_logits(net, x))
+        patch.setattr(answers, "input_logits", lambda net, x: batches.append(len(x)) or input_logits(net, x))
         found = json.loads(cli("predict", "in", "--model", net, "--batch", 2, "--json").stdout)
     assert batches == [2, 1]
     assert [entry["image"] for entry in found] == ["sub/cat.jpg", "sub/coffee.png", "sub/rocket.jpg"]

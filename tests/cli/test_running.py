@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import convscope.cli.running as running
 from convscope.errors import ConvscopeError
 
-PROGRAM = [sys.executable, "-c", "from convscope.cli import main; main()"]
+PROGRAM = [sys.executable, "-m", "convscope"]
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 
 

@@ -1,7 +1,6 @@
 """``convscope explain``: why the network answers as it does, as sheets of pictures."""
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
 from convscope.cli.explain_plan import Plan, plan_of
+from convscope.cli.method_options import options_of
+from convscope.cli.outputs import endings_of, save_as, stems_of
 from convscope.cli.running import command, say
 from convscope.errors import ConvscopeError
 
@@ -32,6 +33,7 @@ def explain(
     square: given.Squares = None,
     matrix: given.Matrix = False,
     shared_scale: given.SharedScale = None,
+    option: given.MethodOptions = None,
     score: given.Score = None,
     fill: given.Fill = None,
     partial: given.Partial = False,
@@ -49,9 +51,10 @@ def explain(
 ) -> int:
     """Draw which part of a picture explains the answer: one sheet a picture.
 
-    By default all methods for the top class; several targets, layers, models or squares are set side by side.
+    By default by every method of up to a hundred passes, for the top class; several targets, layers, models or
+    squares are set side by side.
 
-    [cyan]convscope explain cat.jpg[/]                                every method
+    [cyan]convscope explain cat.jpg[/]                                a sheet of methods
 
     [cyan]convscope explain cat.jpg --method cam -t tabby -t lion[/]  two classes on one scale
 
@@ -62,7 +65,7 @@ def explain(
     from convscope.writing import writable_folder
 
     parts = Parts()
-    endings = _endings(save)
+    endings = endings_of(save)
     writable_folder(out)
     photos = photos_at(path, demo=demo, besides=out)
     nets = _networks(model, weights, classes, size, mean, std, trust_pickle, device)
@@ -75,7 +78,7 @@ def explain(
         top_classes=top_classes,
         matrix=matrix,
         shared=shared_scale,
-        options={"score": score, "fill": fill, "partial": partial, "batch": batch, "seed": seed, "on_step": parts},
+        options=options_of(option, score=score, fill=fill, partial=partial, batch=batch, seed=seed, on_step=parts),
     )
     done = _run(photos, plan, out, endings, parts)
     photos.refuse_if_none()
@@ -92,7 +95,7 @@ def _run(photos: "Photos", plan: Plan, out: Path, endings: list[str], parts: "Pa
     """Make and write the sheets, one photo after the other; what is written stays if the rest is interrupted."""
     from convscope.cli.progress import bar
 
-    stems = _stems(list(photos.names))
+    stems = stems_of(list(photos.names))
     with bar(len(photos.names) * plan.steps, "explain", parts) as step:
         if plan.whole_folder is not None:
             read = {n: p for n in photos.names if (p := photos.read(n)) is not None}
@@ -121,7 +124,7 @@ def _write(sheet: "Comparison", stem: Path, endings: list[str], names: list[str]
     for name, one in sheet.explanations.items():
         if one.zero_because:
             say(f"{about}: {name} is {one.zero_because}")
-    files = [str(sheet.save(stem.with_name(f"{stem.name}.{ending}"))) for ending in endings]
+    files = save_as(sheet, stem, endings)
     seen = next((e.prediction for e in sheet.explanations.values() if e.prediction is not None), None)
     top = [{"class": n, "probability": p} for n, p in seen] if seen is not None and len(names) == 1 else []
     maps = {
@@ -134,26 +137,6 @@ def _write(sheet: "Comparison", stem: Path, endings: list[str], names: list[str]
 
 def _prefixed(step: Callable[[str], None], name: str) -> Callable[[str], None]:
     return lambda now: step(f"{name}: {now}")
-
-
-def _stems(names: list[str]) -> dict[str, str]:
-    """Name -> path without its ending, kept where two pictures differ in nothing else."""
-    bare = {name: str(Path(name).with_suffix("")) for name in names}
-    counts = Counter(bare.values())
-    return {name: stem if counts[stem] == 1 else name for name, stem in bare.items()}
-
-
-def _endings(save: str) -> list[str]:
-    from convscope.results import PICTURES
-
-    possible = [e.removeprefix(".") for e in PICTURES] + ["html", "npz"]
-    endings = opt.listed([save])
-    for ending in endings:
-        if ending not in possible:
-            raise ConvscopeError(f"--save {ending!r} is none of {', '.join(possible)}")
-    if not endings:
-        raise ConvscopeError(f"--save says nothing to write; give some of {', '.join(possible)}")
-    return endings
 
 
 def _networks(

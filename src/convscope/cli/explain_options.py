@@ -6,19 +6,14 @@ from typing import Annotated
 import typer
 
 _MODEL, _SHEETS = "Model", "Other sheets"
-METHOD_NAMES = (  # here too, so that --help need not load torch for them
-    "gradient, saliency, input-x-gradient, guided-backprop, guided-saliency, deconvnet, cam, grad-cam, "
-    "guided-grad-cam, occlusion"
-)
-
 Photos = Annotated[Path | None, typer.Argument(metavar="IMAGE|FOLDER", help="A picture, or a folder of them.")]
 Demo = Annotated[bool, typer.Option("--demo", help="scikit-image's cat, coffee and rocket.")]
 Methods = Annotated[
     list[str] | None,
     typer.Option(
         "--method",
-        help=f"One or more, with commas, of {METHOD_NAMES}; 'all' (the default) takes what applies and names what "
-        "does not.",
+        help="One or more, with commas; 'convscope methods' lists them. 'all' takes what applies and names what does "
+        "not; without it those that need hundreds of passes are left out.",
     ),
 ]
 Targets = Annotated[
@@ -44,6 +39,16 @@ Save = Annotated[
     str,
     typer.Option(
         "--save", help="What to write of each sheet: png, jpg, webp, html, npz (the raw values), with commas."
+    ),
+]
+MethodOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        "-O",
+        metavar="NAME=VALUE",
+        help="An option of the method, such as steps=200 or samples=50; 'convscope methods NAME' lists them. Repeat it "
+        "for several.",
     ),
 ]
 Score = Annotated[

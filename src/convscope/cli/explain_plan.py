@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from convscope.cli.method_options import for_networks
+from convscope.cli.outputs import name_part
+from convscope.cli.running import say
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
@@ -57,6 +60,22 @@ class Request:
         """The only layer; None is the method's default."""
         return self.layers[0] if self.layers else None
 
+    def named(self, kind: str) -> str:
+        """The part of a file's name that says what was asked: ``grad-cam.lion.layer4``."""
+        asked = [kind, *(name_part(part) for part in (self.targets, self.layers) if part)]
+        return ".".join(asked)
+
+    def methods_of_a_sheet(self) -> list[str]:
+        """Those that were named; else all, without those of hundreds of passes unless ``all`` was said."""
+        from convscope.attribution.registry import METHODS
+
+        if self.methods:
+            return self.methods
+        slow = [] if self.every else [name for name, method in METHODS.items() if method.slow]
+        if slow:
+            say(f"note: {', '.join(slow)} take hundreds of passes and are left out; --method all has them")
+        return [name for name in METHODS if name not in slow]
+
     def one_method(self, default: str = "grad-cam") -> str:
         """The method of a sheet that compares something else.
 
@@ -74,13 +93,11 @@ class Request:
         """Refuse a layer or an option that none of the methods on the sheet takes."""
         from convscope.attribution.registry import METHODS
 
-        takers = {
-            name: [m for m in methods if name in METHODS[m].defaults] for name in ("layer", "fill", "score", "partial")
-        }
-        for name, by in takers.items():
-            if not by and (self.layers if name == "layer" else name in self.options):
-                all_takers = ", ".join(m for m in METHODS if name in METHODS[m].defaults)
-                raise ConvscopeError(f"--{name} changes nothing for {', '.join(methods)}; it is for {all_takers}")
+        asked = [name for name in self.options if name not in ("batch", "seed", "on_step")]
+        for name in [*asked, *(["layer"] if self.layers else [])]:
+            if not any(name in METHODS[m].defaults for m in methods):
+                takers = ", ".join(m for m in METHODS if name in METHODS[m].defaults)
+                raise ConvscopeError(f"--{name} changes nothing for {', '.join(methods)}; it is for {takers}")
 
 
 def plan_of(
@@ -104,7 +121,7 @@ def plan_of(
 
     every = "all" in methods
     wanted = [] if every else [find_method(name).name for name in methods]
-    request = Request(nets, wanted, every, targets, layers, _known_options(nets, options), shared)
+    request = Request(nets, wanted, every, targets, layers, for_networks(nets, options), shared)
     _check_names(request)
     kinds = {
         "--model twice": len(nets) > 1,
@@ -153,24 +170,18 @@ def _check_names(r: Request) -> None:
 
 
 def _methods(r: Request) -> Plan:
-    from convscope.attribution.registry import METHODS
     from convscope.comparisons import compare_methods
 
-    r.refuse_unused(r.methods or list(METHODS))
+    methods = r.methods_of_a_sheet()
+    r.refuse_unused(methods)
 
     def sheet(photo: Any, step: "Step") -> "Comparison":
         return compare_methods(
-            r.net,
-            photo,
-            r.methods or None,
-            target=r.target,
-            layer=r.layer,
-            options=r.options,
-            shared=bool(r.shared),
-            step=step,
-        )
+            r.net, photo, methods, target=r.target, layer=r.layer, options=r.options, shared=bool(r.shared),
+            skip_refused=not r.methods, step=step,
+        )  # fmt: skip
 
-    return Plan("-".join(r.methods) if len(r.methods) == 1 else "methods", len(r.methods or METHODS), sheet)
+    return Plan(r.named(name_part(r.methods) or "methods"), len(methods), sheet)
 
 
 def _targets(r: Request, top_classes: int | None) -> Plan:
@@ -186,7 +197,7 @@ def _targets(r: Request, top_classes: int | None) -> Plan:
             options=r.options, step=step,
         )  # fmt: skip
 
-    return Plan(f"{method}.classes", len(r.targets) or top_classes or 5, sheet)
+    return Plan(r.named(f"{method}.classes"), len(r.targets) or top_classes or 5, sheet)
 
 
 def _layers(r: Request) -> Plan:
@@ -199,7 +210,7 @@ def _layers(r: Request) -> Plan:
             r.net, photo, r.layers, method=method, target=r.target, shared=bool(r.shared), options=r.options, step=step
         )
 
-    return Plan(f"{method}.layers", len(r.layers), sheet)
+    return Plan(r.named(f"{method}.layers"), len(r.layers), sheet)
 
 
 def _models(r: Request) -> Plan:
@@ -212,7 +223,7 @@ def _models(r: Request) -> Plan:
             r.nets, photo, method=method, target=r.target, layer=r.layer, shared=shared, options=r.options, step=step
         )
 
-    return Plan(f"{method}.models", len(r.nets), sheet)
+    return Plan(r.named(f"{method}.models"), len(r.nets), sheet)
 
 
 def _squares(r: Request, squares: list[str]) -> Plan:
@@ -225,15 +236,14 @@ def _squares(r: Request, squares: list[str]) -> Plan:
     def sheet(photo: Any, step: "Step") -> "Comparison":
         return compare_squares(r.net, photo, pairs, target=r.target, shared=shared, options=r.options, step=step)
 
-    return Plan("occlusion.squares", len(pairs), sheet)
+    return Plan(r.named("occlusion.squares"), len(pairs), sheet)
 
 
 def _matrix(r: Request) -> Plan:
-    from convscope.attribution.registry import METHODS
     from convscope.comparisons import compare_photos
 
     by_layer = len(r.layers) > 1
-    columns = r.layers if by_layer else (r.methods or list(METHODS))
+    columns = r.layers if by_layer else r.methods_of_a_sheet()
     method = r.one_method() if by_layer else "grad-cam"
     if not by_layer:
         r.refuse_unused(columns)
@@ -245,7 +255,7 @@ def _matrix(r: Request) -> Plan:
             options=r.options, step=step,
         )  # fmt: skip
 
-    return Plan("matrix", len(columns), lambda photo, step: whole({"photo": photo}, step), whole)
+    return Plan(r.named("matrix"), len(columns), lambda photo, step: whole({"photo": photo}, step), whole)
 
 
 def _pair(text: str) -> tuple[int, int]:
@@ -253,30 +263,3 @@ def _pair(text: str) -> tuple[int, int]:
     if len(parts) != 2 or not all(part.isascii() and part.isdecimal() for part in parts):
         raise ConvscopeError(f"--square {text!r}: give SIZE,STRIDE in pixels, such as 50,10")
     return int(parts[0]), int(parts[1])
-
-
-def _known_options(nets: "list[Network]", options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the command line as those of the methods; what was not given is left to them."""
-    chosen = {name: value for name, value in options.items() if value is not None and value is not False}
-    if chosen.get("score", "logit") not in ("logit", "probability"):
-        raise ConvscopeError(f"--score {chosen['score']!r} is neither logit nor probability")
-    if "fill" in chosen:
-        fills = {_fill(net, str(chosen["fill"])) for net in nets}
-        if len(fills) > 1:
-            raise ConvscopeError(f"--fill {chosen['fill']} is not the same input for these networks; take mean or blur")
-        chosen["fill"] = fills.pop()
-    return chosen
-
-
-def _fill(net: "Network", text: str) -> Any:
-    """A colour as the network's own preprocessing makes it, or the name of a filling that the occlusion knows."""
-    if text in ("mean", "blur", "noise"):
-        return text
-    from PIL import Image
-
-    try:
-        photo = Image.new("RGB", (512, 512), text)
-    except ValueError:
-        raise ConvscopeError(f"--fill {text!r} is no colour, and none of mean, blur, noise") from None
-    x = net.input_of(photo)[0]
-    return tuple(x[:, x.shape[1] // 2, x.shape[2] // 2].tolist())

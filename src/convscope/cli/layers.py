@@ -29,7 +29,7 @@ def layers(
 
     The names are those that --layer takes; [cyan]relu#2[/] is the second call of a layer that runs several times.
     """
-    from convscope.api import refusing_input
+    from convscope.answers import refusing_input
     from convscope.network.layers import find_call
     from convscope.network.listing import describe_layers, example_input
 

@@ -94,7 +94,7 @@ def _labels(photos: "Photos", net: "Network", labels: str, expected: Path | None
 
 def _rows(photos: "Photos", net: "Network", right: "dict[str, Label]", top: int, batch: int) -> list[Row]:
     """One line a photo; numbers only, so that a large folder is never in memory."""
-    from convscope.api import logits_of_many
+    from convscope.answers import logits_of_many
     from convscope.cli.progress import bar
 
     with bar(len(photos.names), "predict") as step:
@@ -111,7 +111,7 @@ def _rows(photos: "Photos", net: "Network", right: "dict[str, Label]", top: int,
 
 
 def _row(name: str, net: "Network", logits: "Tensor", top: int, label: "Label | None") -> Row:
-    from convscope.api import ranked
+    from convscope.answers import ranked
 
     classes, indices = ranked(net, logits, top)
     row: Row = {"image": name, "top": classes, "logits": logits[list(indices)].tolist()}

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from PIL import Image
 
+from convscope.answers import Seen
 from convscope.attribution.registry import find_method
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
@@ -38,11 +38,11 @@ def options_of(
     return {"target": target, "layer": layer, **chosen}
 
 
-def check_target(net: Network, image: Image.Image, target: Target) -> None:
+def check_target(seen: Seen, target: Target) -> None:
     """Refuse a class or unit that the network has not: else each method would be left out, for that same reason."""
     if target is not None:
-        with evaluation(net.module), torch.no_grad():
-            forward(net.module, net.input_of(image), target=resolve_names(target, net.classes))
+        with evaluation(seen.net.module), torch.no_grad():
+            forward(seen.net.module, seen.x, target=resolve_names(target, seen.net.classes))
 
 
 def refuse_nothing(net: Network, found: Mapping[str, Any], left_out: Mapping[str, str]) -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from convscope.api import Photo, explain, predict
+from convscope.answers import Photo, seen_by
+from convscope.api import explain
 from convscope.comparisons.asking import NO_OPTIONS, Options, Step, check_target, options_of, refuse_nothing
 from convscope.comparisons.placing import photo_tile, shared_scale, stamp_of
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
-from convscope.network.pictures import read_image
 from convscope.network.targets import Target
 from convscope.render.scale import Scale
 from convscope.render.tile import Tile
@@ -39,16 +39,16 @@ def compare_photos(
     cells: dict[tuple[str, str], Explanation] = {}
     left_out: dict[str, str] = {}
     for name, photo in photos.items():
-        image = read_image(photo)
-        answers[name] = predict(net, image)
+        seen = seen_by(net, photo)
+        answers[name] = seen.answer
         if skip_refused:
-            check_target(net, image, target)
+            check_target(seen, target)
         for column in columns:
             step(f"{name}: {column}")
             used, where = (column, layer) if by == "method" else (method, column)
             try:
                 given = options_of(used, target, where, options, mixed=by == "method" and len(columns) > 1)
-                cells[name, column] = explain(net, image, used, **given)
+                cells[name, column] = explain(net, seen, used, **given)
             except ConvscopeError as error:
                 if not skip_refused:
                     raise

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from convscope.api import Photo, explain, predict
+from convscope.answers import Photo, predict, seen_by
+from convscope.api import explain
 from convscope.attribution.registry import METHODS, find_method
 from convscope.comparisons.asking import NO_OPTIONS, Options, Step, check_target, options_of, refuse_nothing
 from convscope.comparisons.placing import (
@@ -31,28 +32,32 @@ def compare_methods(
     target: Target = None,
     layer: str | None = None,
     shared: bool = False,
+    skip_refused: bool | None = None,
     options: Options = NO_OPTIONS,
     step: Step = lambda _: None,
 ) -> Comparison:
-    """One photo by several methods; ``methods=None`` is all of them, with the reason where one does not apply.
+    """One photo by several methods; ``methods=None`` is all that do not take hundreds of passes.
 
+    ``skip_refused`` leaves an empty place, with the reason, where a method does not apply; so where none was named.
     ``options`` are given to the methods that know them. ``shared``: one scale for methods that look alike (gradients
     round grey, heat), which rarely measure in the same unit.
     """
-    image = read_image(photo)
-    seen = predict(net, image)
-    if methods is None:
-        check_target(net, image, target)
-    names = [find_method(name).name for name in (METHODS if methods is None else methods)]
+    photo = seen_by(net, photo)
+    seen = photo.answer
+    skips = methods is None if skip_refused is None else skip_refused
+    if skips:
+        check_target(photo, target)
+    quick = [name for name, method in METHODS.items() if not method.slow]
+    names = [find_method(name).name for name in (quick if methods is None else methods)]
     found: dict[str, Explanation] = {}
     left_out: dict[str, str] = {}
     for name in names:
         step(name)
         try:
             given = options_of(name, target, layer, options, mixed=len(names) > 1)
-            found[name] = explain(net, image, name, **given)
+            found[name] = explain(net, photo, name, **given)
         except ConvscopeError as error:
-            if methods is not None:
+            if not skips:
                 raise
             left_out[name] = str(error)
     refuse_nothing(net, found, left_out)
@@ -83,13 +88,13 @@ def compare_targets(
     step: Step = lambda _: None,
 ) -> Comparison:
     """One photo, several classes or units: by default the ``most`` probable classes, on one scale."""
-    image = read_image(photo)
-    seen = predict(net, image, k=most if targets is None else 5)
+    photo = seen_by(net, photo)
+    seen = predict(net, photo, k=most if targets is None else 5)
     wanted: list[Target] = list(seen.indices) if targets is None else list(targets)
     found: list[Explanation] = []
     for one in wanted:
         step(f"{method} of {one}")
-        found.append(explain(net, image, method, **options_of(method, one, layer, options)))
+        found.append(explain(net, photo, method, **options_of(method, one, layer, options)))
     names = [e.target for e in found]
     notes = [_probability_of(net, seen, one, name) for one, name in zip(wanted, names, strict=True)]
     title = " against ".join(names) if len(found) == 2 else f"{method} of {len(found)} classes"
@@ -116,12 +121,12 @@ def compare_layers(
     step: Step = lambda _: None,
 ) -> Comparison:
     """One photo and class at several layers. Each map has its own scale: gradients shrink and grow with depth."""
-    image = read_image(photo)
-    seen = predict(net, image)
+    photo = seen_by(net, photo)
+    seen = photo.answer
     found: list[Explanation] = []
     for name in layers:
         step(f"{method} at {name}")
-        found.append(explain(net, image, method, **options_of(method, target, name, options)))
+        found.append(explain(net, photo, method, **options_of(method, target, name, options)))
     title = f"{method} of {one_of(found)} at {len(layers)} layers"
     notes = [" x ".join(map(str, e.values.shape)) for e in found]
     return in_a_row(title, answer_line(seen), seen, found, list(layers), notes, shared=shared)
@@ -145,8 +150,9 @@ def compare_models(
     answers: list[Prediction] = []
     for name, net in zip(names, nets, strict=True):
         step(f"{method} by {name}")
-        answers.append(predict(net, image))
-        found[name] = explain(net, image, method, **options_of(method, target, layer, options))
+        looked_at = seen_by(net, image)
+        answers.append(looked_at.answer)
+        found[name] = explain(net, looked_at, method, **options_of(method, target, layer, options))
     scale = shared_scale(list(found.values())) if shared else None
     tiles: list[Tile] = []
     for (name, explanation), seen in zip(found.items(), answers, strict=True):
@@ -170,14 +176,14 @@ def compare_squares(
 
     ``options={"score": "logit"}`` takes its logit; of a unit it is always the activation.
     """
-    image = read_image(photo)
-    seen = predict(net, image)
+    photo = seen_by(net, photo)
+    seen = photo.answer
     is_unit = isinstance(resolve_names(target, net.classes), str)
     given = {"reading": "score", "score": "logit" if is_unit else "probability", **options}
     found: list[Explanation] = []
     for size, stride in squares:
         step(f"square of {size} px every {stride} px")
-        found.append(explain(net, image, "occlusion", target, size=size, stride=stride, **given))
+        found.append(explain(net, photo, "occlusion", target, size=size, stride=stride, **given))
     names = [f"{size} px, every {stride} px" for size, stride in squares]
     notes = [f"{e.values.shape[0]} x {e.values.shape[1]} positions" for e in found]
     what = "activation" if is_unit else str(given["score"])

@@ -1,0 +1,57 @@
+"""What a command writes: which forms (``--save``), and under which names."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convscope.cli.options import listed
+from convscope.errors import ConvscopeError
+
+if TYPE_CHECKING:
+    from convscope.results import Shown
+
+MOST_LETTERS = 60  # of what was asked for, in a file's name
+
+
+def endings_of(save: str) -> list[str]:
+    """``"png,npz"`` -> ["png", "npz"].
+
+    Raises:
+        ConvscopeError: a form that no result has, or none at all.
+    """
+    from convscope.results import PICTURES
+
+    possible = [e.removeprefix(".") for e in PICTURES] + ["html", "npz"]
+    endings = listed([save])
+    for ending in endings:
+        if ending not in possible:
+            raise ConvscopeError(f"--save {ending!r} is none of {', '.join(possible)}")
+    if not endings:
+        raise ConvscopeError(f"--save says nothing to write; give some of {', '.join(possible)}")
+    return endings
+
+
+def stems_of(names: list[str]) -> dict[str, str]:
+    """Name -> path without its ending, kept where two pictures differ in nothing else."""
+    bare = {name: str(Path(name).with_suffix("")) for name in names}
+    counts = Counter(bare.values())
+    return {name: stem if counts[stem] == 1 else name for name, stem in bare.items()}
+
+
+def name_part(asked: Sequence[str]) -> str:
+    """What was asked for as a part of a file's name: ``tabby+lion``; a number of letters made of it where it is long.
+
+    Two runs that ask for different things must not write over each other's files.
+    """
+    joined = "+".join(re.sub(r"[\s/\\]+", "-", text) for text in asked)
+    if len(joined) <= MOST_LETTERS:
+        return joined
+    return f"{joined[: MOST_LETTERS - 9]}-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
+
+
+def save_as(result: "Shown", stem: Path, endings: list[str]) -> list[str]:
+    """Write a result in every form; the files."""
+    return [str(result.save(stem.with_name(f"{stem.name}.{ending}"))) for ending in endings]
