@@ -1,11 +1,13 @@
 """Sheets: every map is what ``explain`` gives alone, scales are shared where it is said, nothing is lost or renamed."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 import torch
 
 import convscope as cs
+from convscope import answers
 from convscope.attribution import METHODS
 from convscope.comparisons import (
     compare_layers,
@@ -14,6 +16,7 @@ from convscope.comparisons import (
     compare_photos,
     compare_squares,
     compare_targets,
+    one_photo,
 )
 from convscope.drawing import scale_for
 from convscope.errors import ConvscopeError
@@ -44,12 +47,32 @@ def test_all_methods_stand_on_one_sheet_each_as_alone() -> None:
     net = friendly.network()
     steps: list[str] = []
     sheet = compare_methods(net, PHOTO, step=steps.append)
-    assert steps == list(sheet.explanations) == list(METHODS)
+    quick = [name for name, method in METHODS.items() if not method.slow]
+    assert steps == list(sheet.explanations) == quick
     assert sheet.left_out == {}
     for method, found in sheet.explanations.items():
         assert_alone(found, net, method)
-    assert len(sheet.tiles[0]) == len(METHODS) + 2
+    assert len(sheet.tiles[0]) == len(quick) + 2
     assert sheet.title == f"Why {cs.predict(net, PHOTO)[0][0]}?"
+
+
+def test_a_sheet_asks_for_the_answer_once(monkeypatch) -> None:
+    """Oracle: a count of the calls."""
+    asked: list[int] = []
+    net, logits_of = friendly.network(), answers.input_logits
+    monkeypatch.setattr(answers, "input_logits", lambda net, x: asked.append(len(x)) or logits_of(net, x))
+    compare_methods(net, PHOTO, ["gradient", "cam", "occlusion"])
+    assert asked == [1]
+    compare_photos(net, {"a": PHOTO, "b": PHOTO}, ["gradient", "cam"])
+    assert asked == [1, 1, 1]
+
+
+def test_methods_of_hundreds_of_passes_are_on_the_sheet_only_where_they_are_named(monkeypatch) -> None:
+    slow = dataclasses.replace(METHODS["occlusion"], slow=True)
+    monkeypatch.setattr(one_photo, "METHODS", {"cam": METHODS["cam"], "occlusion": slow})
+    assert list(compare_methods(friendly.network(), PHOTO).explanations) == ["cam"]
+    named = compare_methods(friendly.network(), PHOTO, ["occlusion", "cam"])
+    assert list(named.explanations) == ["occlusion", "cam"]
 
 
 def test_what_does_not_apply_is_an_empty_place_with_the_reason() -> None:

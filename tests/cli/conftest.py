@@ -1,5 +1,6 @@
 """The command line run in this process, in an empty folder, on small photos and a small network."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from PIL import Image
 from skimage import data
 from typer.testing import CliRunner, Result
 
-from convscope.cli import doctor, explain, layers, predict  # noqa: F401 - each registers its command
-from convscope.cli.running import app
+from convscope.cli.running import COMMANDS, app
 from convscope.results import Comparison
+
+for name in COMMANDS:  # each registers its command
+    importlib.import_module(f"convscope.cli.{name}")
 
 NET = """
 import torch

@@ -14,7 +14,6 @@ from PIL import Image
 
 import convscope as cs
 from convscope.attribution import METHODS
-from convscope.cli.explain import _stems
 from convscope.cli.progress import Parts
 from convscope.comparisons import one_photo
 from convscope.results import Comparison
@@ -74,7 +73,7 @@ def test_json_says_what_was_made(cli, photos: Path, net: str, small: cs.Network)
     top = seen[0][0]
     assert entry == {
         "image": "cat.jpg",
-        "files": ["deep/out/cat.methods.npz"],
+        "files": ["deep/out/cat.cam+gradient.npz"],
         "top": [{"class": name, "probability": probability} for name, probability in seen],
         "maps": {
             "cam": {"method": "cam", "target": top, "layer": "3", "shape": [16, 16]},
@@ -82,7 +81,7 @@ def test_json_says_what_was_made(cli, photos: Path, net: str, small: cs.Network)
         },
         "left_out": {},
     }
-    assert files("deep/out") == ["cat.methods.npz"]
+    assert files("deep/out") == ["cat.cam+gradient.npz"]
 
 
 def test_each_form_that_save_names_is_written(cli, photos: Path, net: str, small: cs.Network) -> None:
@@ -110,7 +109,6 @@ def test_photos_in_subfolders_and_of_one_name_keep_apart(cli, photos: Path, net:
     assert files() == [
         "cat.jpg.cam.png", "cat.png.cam.png", "sub/cat.cam.png", "sub/coffee.cam.png", "sub/rocket.cam.png",
     ]  # fmt: skip
-    assert _stems(["a.b.jpg", "a.b.png", "c.d.jpg"]) == {"a.b.jpg": "a.b.jpg", "a.b.png": "a.b.png", "c.d.jpg": "c.d"}
 
 
 def test_a_second_run_over_the_same_folder_explains_the_photos_only(cli, photos: Path, net: str) -> None:
@@ -127,9 +125,9 @@ def test_a_second_run_over_the_same_folder_explains_the_photos_only(cli, photos:
 def test_one_method_names_the_file_several_share_one_sheet(cli, photos: Path, net: str, small, sheets) -> None:
     cli("explain", photos / "cat.jpg", "--model", net, "--method", "grad_cam")
     cli("explain", photos / "cat.jpg", "--model", net, "--method", "saliency,cam", "--method", "gradient")
-    assert list(sheets) == ["cat.grad-cam.png", "cat.methods.png"]
-    assert list(sheets["cat.methods.png"].explanations) == ["saliency", "cam", "gradient"]
-    for name, found in sheets["cat.methods.png"].explanations.items():
+    assert list(sheets) == ["cat.grad-cam.png", "cat.saliency+cam+gradient.png"]
+    assert list(sheets["cat.saliency+cam+gradient.png"].explanations) == ["saliency", "cam", "gradient"]
+    for name, found in sheets["cat.saliency+cam+gradient.png"].explanations.items():
         assert same(found, cs.explain(small, photos / "cat.jpg", name))
 
 
@@ -137,11 +135,24 @@ def test_target_layer_score_and_seed_reach_the_method(cli, photos: Path, net: st
     cat = photos / "cat.jpg"
     cli("explain", cat, "--model", net, "--method", "grad-cam", "-t", "lion", "-l", "1", "--score", "probability")
     expected = cs.explain(small, cat, "grad-cam", "lion", "1", score="probability")
-    assert same(sheets["cat.grad-cam.png"].explanations["grad-cam"], expected)
+    assert same(sheets["cat.grad-cam.lion.1.png"].explanations["grad-cam"], expected)
     cli("explain", cat, "--model", net, "--method", "occlusion", "--fill", "noise", "--seed", 5, "--batch", 7)
     expected = cs.explain(small, cat, "occlusion", fill="noise", seed=5, batch=7)
     assert same(sheets["cat.occlusion.png"].explanations["occlusion"], expected)
     assert sheets["cat.occlusion.png"].stamp.seed == 5
+
+
+def test_an_option_of_the_method_reaches_it(cli, photos: Path, net: str, small, sheets) -> None:
+    cat = photos / "cat.jpg"
+    cli("explain", cat, "--model", net, "--method", "occlusion", "-O", "size=4", "-O", "stride=3", "-O", "reading=drop")
+    expected = cs.explain(small, cat, "occlusion", size=4, stride=3, reading="drop")
+    assert same(sheets["cat.occlusion.png"].explanations["occlusion"], expected)
+
+
+def test_two_questions_do_not_write_over_each_other(cli, photos: Path, net: str, sheets) -> None:
+    for asked in ((), ("-t", "lion"), ("-l", "1"), ("-t", "lion", "-l", "1"), ("-t", "lion", "-t", "tabby")):
+        cli("explain", photos / "cat.jpg", "--model", net, "--method", "grad-cam", *asked)
+    assert len(sheets) == 5
 
 
 def test_the_squares_of_an_occlusion_are_counted_as_they_go(cli, photos: Path, net: str, sheets, monkeypatch) -> None:
@@ -203,7 +214,7 @@ def test_deconvnet_from_a_class_is_what_was_asked_and_may_be_zero(cli, shared: P
     weights = shared / "models" / "squeezenet1_0_imagenet.safetensors"
     model = ("--model", "torchvision:squeezenet1_0", "--weights", weights, "--method", "deconvnet")
     result = cli("explain", photos / "cat.jpg", *model, "-t", "Egyptian cat")
-    found = sheets["cat.deconvnet.png"].explanations["deconvnet"]
+    found = sheets["cat.deconvnet.Egyptian-cat.png"].explanations["deconvnet"]
     assert (found.target, found.layer) == ("Egyptian cat", None)
     assert not found.values.any()
     assert result.stderr.startswith("cat.jpg: deconvnet is zero everywhere: the signal was negative somewhere")
@@ -230,13 +241,13 @@ def test_partial_lets_guided_backprop_pass_other_activations(cli, photos: Path, 
 
 def test_two_targets_are_set_against_each_other_on_one_scale(cli, photos: Path, bundled: cs.Network, sheets) -> None:
     cli("explain", photos / "cat.jpg", "--method", "cam", "--target", "tabby", "--target", "lion")
-    sheet = sheets["cat.cam.classes.png"]
+    sheet = sheets["cat.cam.classes.tabby+lion.png"]
     assert sheet.title == "tabby against lion"
     assert sheet.bar is not None
     for name, found in sheet.explanations.items():
         assert same(found, cs.explain(bundled, photos / "cat.jpg", "cam", name))
     cli("explain", photos / "cat.jpg", "--method", "cam", "--target", "tabby", "--target", "lion", "--own-scale")
-    assert sheets["cat.cam.classes.png"].bar is None
+    assert sheets["cat.cam.classes.tabby+lion.png"].bar is None
 
 
 def test_the_top_classes(cli, photos: Path, bundled: cs.Network, sheets) -> None:
@@ -247,7 +258,7 @@ def test_the_top_classes(cli, photos: Path, bundled: cs.Network, sheets) -> None
 
 def test_several_layers(cli, photos: Path, sheets) -> None:
     cli("explain", photos / "cat.jpg", "--layer", "features.8,features.13", "--layer", "features.18", "-t", "tabby")
-    sheet = sheets["cat.grad-cam.layers.png"]
+    sheet = sheets["cat.grad-cam.layers.tabby.features.8+features.13+features.18.png"]
     assert list(sheet.explanations) == ["features.8", "features.13", "features.18"]
     assert {found.target for found in sheet.explanations.values()} == {"tabby"}
 
@@ -271,7 +282,7 @@ def test_occluding_squares_of_several_sizes(cli, photos: Path, bundled: cs.Netwo
 
 def test_two_models(cli, photos: Path, net: str, small: cs.Network, bundled: cs.Network, sheets) -> None:
     cli("explain", photos / "cat.jpg", "--model", "bundled:tiny50", "--model", net, "-t", "tabby")
-    sheet = sheets["cat.grad-cam.models.png"]
+    sheet = sheets["cat.grad-cam.models.tabby.png"]
     assert list(sheet.explanations) == ["bundled:tiny50", net]
     for one, found in zip((bundled, small), sheet.explanations.values(), strict=True):
         assert same(found, cs.explain(one, photos / "cat.jpg", target="tabby"))
@@ -281,7 +292,7 @@ def test_two_models(cli, photos: Path, net: str, small: cs.Network, bundled: cs.
 
 def test_a_matrix_of_photos_and_methods(cli, photos: Path, net: str, small: cs.Network, sheets) -> None:
     result = cli("explain", photos, "--model", net, "--matrix", "--method", "cam,saliency", "--json")
-    sheet = sheets["all.matrix.png"]
+    sheet = sheets["all.matrix.cam+saliency.png"]
     assert (sheet.row_headings, sheet.column_headings[1:]) == (
         ("cat.jpg", "coffee.png", "rocket.jpg"), ("cam", "saliency"),
     )  # fmt: skip
@@ -295,7 +306,7 @@ def test_a_matrix_of_photos_and_methods(cli, photos: Path, net: str, small: cs.N
 
 def test_a_matrix_of_photos_and_layers_on_one_scale_a_column(cli, photos: Path, net: str, sheets) -> None:
     cli("explain", photos, "--model", net, "--matrix", "--layer", "1,3", "--shared-scale")
-    sheet = sheets["all.matrix.png"]
+    sheet = sheets["all.matrix.1+3.png"]
     assert sheet.column_headings[1:] == ("1", "3")
     scales = [{row[column].bar.scale.high for row in sheet.tiles} for column in (1, 2)]
     assert [len(each) for each in scales] == [1, 1]
@@ -316,7 +327,8 @@ def test_a_matrix_of_all_methods_leaves_columns_empty(cli, photos: Path, net: st
 def test_the_deconvnet_of_a_unit_and_of_a_whole_map(cli, photos, target, layer, label, sheets) -> None:
     where = () if layer is None else ("--layer", layer)
     cli("explain", photos / "cat.jpg", "--method", "deconvnet", "--target", target, *where)
-    found = sheets["cat.deconvnet.png"].explanations["deconvnet"]
+    (sheet,) = sheets.values()
+    found = sheet.explanations["deconvnet"]
     assert (found.target, found.layer) == (label, "features.3")
 
 
@@ -325,7 +337,7 @@ def test_three_kinds_of_sheet_are_really_drawn(cli, photos: Path, net: str) -> N
     cli("explain", photos, "--model", net, "--matrix", "--method", "cam,gradient")
     cli("explain", cat, "--model", net, "--square", "8,4", "--square", "10,5")
     cli("explain", cat, "--model", net, "--model", net)
-    assert files() == ["all.matrix.png", "cat.grad-cam.models.png", "cat.occlusion.squares.png"]
+    assert files() == ["all.matrix.cam+gradient.png", "cat.grad-cam.models.png", "cat.occlusion.squares.png"]
     for name in files():
         with Image.open(Path("convscope-out") / name) as sheet:
             sheet.load()

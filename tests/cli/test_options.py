@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from convscope.cli import explain_options, options
+from convscope.cli import options
 from convscope.errors import ConvscopeError
 
 
@@ -25,13 +25,6 @@ def test_weights_of_torchvision_are_not_downloaded_where_they_do_not_matter() ->
     assert options.or_random("torchvision:resnet50", "file.pt") == "file.pt"
     assert options.or_random("net.py:make", None) is None  # its own weights stay
     assert options.or_random(None, None) is None
-
-
-def test_help_names_every_method() -> None:
-    """Oracle: the table of methods, which --help must not load."""
-    from convscope.attribution import METHODS
-
-    assert ", ".join(METHODS) == explain_options.METHOD_NAMES
 
 
 @pytest.mark.global_rng

@@ -255,7 +255,12 @@ def _matrix(r: Request) -> Plan:
             options=r.options, step=step,
         )  # fmt: skip
 
-    return Plan(r.named("matrix"), len(columns), lambda photo, step: whole({"photo": photo}, step), whole)
+    return Plan(
+        r.named(".".join(["matrix", *([name_part(r.methods)] if r.methods else [])])),
+        len(columns),
+        lambda photo, step: whole({"photo": photo}, step),
+        whole,
+    )
 
 
 def _pair(text: str) -> tuple[int, int]:
