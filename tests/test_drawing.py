@@ -49,6 +49,17 @@ def test_a_shared_scale_holds_all_maps_and_is_signed_where_one_of_them_is() -> N
     assert scale_for("cam", [torch.tensor([[1.0, 2.0]])]).low == 0
 
 
+def test_rise_begins_at_its_lowest_value_and_others_at_0() -> None:
+    """A mean score lies under all of its map: from 0 every pixel would glow. A flat map is not stretched."""
+    values = torch.tensor([[0.25, 0.5]])
+    assert (scale_for("rise", [values]).low, scale_for("rise", [values]).high) == (0.25, 0.5)
+    assert scale_for("rise", [values, torch.tensor([[0.125]])]).low == 0.125
+    assert scale_for("score-cam", [values]).low == 0
+    assert scale_for("rise", [torch.full((2, 2), 0.5)]).low == 0
+    signed = scale_for("rise", [torch.tensor([[-0.25, 0.5]])])
+    assert (signed.low, signed.high) == (-0.5, 0.5)
+
+
 def test_four_channels_are_drawn_as_their_sum() -> None:
     """Oracle: the tile of the summed map."""
     values = torch.randn(4, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -62,3 +73,14 @@ def test_four_channels_are_drawn_as_their_sum() -> None:
 def test_only_a_map_of_zeros_has_a_reason() -> None:
     assert METHODS["cam"].zero in zero_reason("cam", torch.zeros(3, 3))
     assert zero_reason("cam", torch.tensor([[0.0, 1e-30]])) == ""
+
+
+def test_the_variance_of_three_channels_is_drawn_as_their_sum() -> None:
+    """Oracle: the tile of the summed map; it has no sign, and colours round grey would show one."""
+    values = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0))
+    tiles = [
+        draw_tile("var-grad", each, friendly.photo(), scale=scale_for("var-grad", [each]), caption="", note="")
+        for each in (values, values.sum(0))
+    ]
+    np.testing.assert_array_equal(np.asarray(tiles[0].image), np.asarray(tiles[1].image))
+    assert scale_for("var-grad", [values]).low == 0

@@ -2,10 +2,12 @@
 
 Gradients with channels are drawn as colours round grey, their maps without channels alone (their pixels are too
 fine to lie on a photo), all others as heat on the part of the photo that the network saw. Gradients are clipped at
-a percentile because of their heavy tails, and the colour bar says so.
+a percentile because of their heavy tails, and the colour bar says so. Maps begin at 0; RISE's, which is a mean score
+everywhere, at its lowest value, and the colour bar says that too.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from convscope.attribution.method import Look
 from convscope.attribution.registry import METHODS
 from convscope.attribution.sliding_occlusion import squares
 from convscope.render.colour import colourise, gradient_picture
@@ -25,10 +28,12 @@ from convscope.render.tile import Tile
 def scale_for(method: str, maps: list[Tensor]) -> Scale:
     """The scale of one map, or the one that several share."""
     found = METHODS[method]
-    arrays = [_drawn_values(values) for values in maps]
+    arrays = [_drawn_values(values, found.look) for values in maps]
     percentile = GRADIENT_PERCENTILE if found.look in ("gradient", "grain") else None
     signed = True if found.look == "gradient" or (found.signed and _any_negative(arrays)) else None
-    return scale_of(arrays, signed=signed, percentile=percentile)
+    scale = scale_of(arrays, signed=signed, percentile=percentile)
+    lowest = min(float(array.min()) for array in arrays)
+    return replace(scale, low=lowest) if found.floor == "lowest" and 0 < lowest < scale.high else scale
 
 
 def draw_tile(
@@ -36,7 +41,7 @@ def draw_tile(
 ) -> Tile:
     """One map of a method as a tile with its colour bar."""
     look = METHODS[method].look
-    array = _drawn_values(values)
+    array = _drawn_values(values, look)
     if look == "gradient" and array.ndim == 3:
         return Tile(gradient_picture(array, scale), caption, note, ColourBar(scale, "grey"), warning, pixels=True)
     if look in ("gradient", "grain"):
@@ -74,9 +79,9 @@ def _grain_bar(scale: Scale) -> ColourBar:
     return ColourBar(scale, _grain_colours(scale))
 
 
-def _drawn_values(values: Tensor) -> np.ndarray:
-    """Float array; a gradient of neither one nor three channels is summed over them."""
-    if values.ndim == 3 and values.shape[0] not in (1, 3):
+def _drawn_values(values: Tensor, look: Look) -> np.ndarray:
+    """Float array; a gradient of neither one nor three channels is summed over them, and grain of any count is."""
+    if values.ndim == 3 and (look == "grain" or values.shape[0] not in (1, 3)):
         values = values.sum(0)
     return values.float().numpy()
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from convscope.attribution import occlusion
-from convscope.attribution.sliding_occlusion import blur, covering_mean, plain_engine, square_of, squares
+from convscope.attribution.fillings import blur, filling
+from convscope.attribution.sliding_occlusion import covering_mean, plain_engine, square_of, squares
 from convscope.errors import ConvscopeError
 from tests import nets, oracles
 from tests.attribution.test_gradients import words_then_image
@@ -476,9 +477,7 @@ def test_what_makes_no_sense_is_refused_before_any_pass(options: dict[str, Any],
     ],
 )
 def test_an_unknown_word_is_refused(options: dict[str, Any], says: str) -> None:
-    from convscope.attribution import sliding_occlusion
-
-    unchecked = inspect.unwrap(occlusion if "reading" in options else sliding_occlusion._filling)
+    unchecked = inspect.unwrap(occlusion if "reading" in options else filling)
     arguments = (nets.plain(), nets.images()) if "reading" in options else (nets.images(), options.pop("fill"), None)
     with pytest.raises(ConvscopeError, match=says):
         unchecked(*arguments, **options)

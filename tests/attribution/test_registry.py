@@ -13,8 +13,10 @@ from convscope.attribution import METHODS, Method, find_method
 from convscope.errors import ConvscopeError
 from tests import nets
 
-NAMES = ["gradient", "saliency", "input-x-gradient", "guided-backprop", "guided-saliency", "deconvnet"]
-NAMES += ["cam", "grad-cam", "guided-grad-cam", "occlusion"]
+NAMES = ["gradient", "saliency", "input-x-gradient", "smooth-grad", "var-grad", "integrated-gradients"]
+NAMES += ["guided-backprop", "guided-saliency", "deconvnet"]
+NAMES += ["cam", "grad-cam", "grad-cam++", "xgrad-cam", "layer-cam", "hires-cam", "ablation-cam", "score-cam"]
+NAMES += ["eigen-cam", "guided-grad-cam", "occlusion", "rise"]
 METHOD = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
 
@@ -25,8 +27,10 @@ def test_the_table_has_every_method_of_the_design_so_far_in_its_order() -> None:
 
 @METHOD
 def test_a_method_is_the_public_function_of_its_name(method: Method) -> None:
-    assert method.function is getattr(attribution, method.name.replace("-", "_"))
-    assert method.name.replace("-", "_") in attribution.__all__
+    name = method.name.replace("-", "_").replace("++", "_pp")
+    assert method.function is getattr(attribution, name)
+    assert name in attribution.__all__
+    assert find_method(name) is method
 
 
 @METHOD
@@ -61,7 +65,8 @@ def test_the_output_has_the_shape_that_the_table_says(method: Method, b: int, c:
 
 @METHOD
 def test_a_method_that_is_not_signed_has_no_negative_values(method: Method) -> None:
-    found = [method(nets.gap_linear(seed=seed), nets.images(seed=seed), target=1) for seed in range(3)]
+    layer = {"layer": "conv2"} if method.name == "eigen-cam" else {}  # rectified activations give it no negative value
+    found = [method(nets.gap_linear(seed=seed), nets.images(seed=seed), target=1, **layer) for seed in range(3)]
     assert any(bool((values < 0).any()) for values in found) == method.signed
 
 
@@ -95,7 +100,7 @@ def test_a_method_says_what_it_claims_where_it_fails_and_why_it_may_be_zero(meth
     assert method.claim.endswith(".")
     assert method.limits.endswith(".")
     assert method.look in ("gradient", "grain", "heat")
-    assert (method.look == "gradient") == (method.output == "pixels")
+    assert (method.look == "gradient") == (method.output == "pixels" and method.signed)
 
 
 def test_neither_table_nor_method_can_be_changed() -> None:

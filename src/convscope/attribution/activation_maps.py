@@ -14,19 +14,16 @@ Pitfalls: leaving out Grad-CAM's ReLU; starting the gradient at ones for every c
 the ReLU, which makes an all-negative map look like evidence. The maps here are raw; ``relu=False`` keeps signs.
 """
 
-from collections.abc import Sequence
-from typing import overload
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convscope.attribution.gradients import Reduction, guided_backprop, reduce_channels
-from convscope.errors import ConvscopeError
+from convscope.attribution.layer_maps import Layers, gradient_maps, map_method
 from convscope.network.evaluation import evaluation
 from convscope.network.head import default_layer, linear_head
-from convscope.network.passes import Inputs, explained_input, forward, gradient_of, raw
+from convscope.network.passes import Inputs, explained_input, forward, raw
 from convscope.network.targets import Target, class_logits, class_targets
 
 
@@ -35,12 +32,9 @@ def weighted_map(activation: Float[Tensor, "b c h w"], weights: Float[Tensor, "b
     return (weights[:, :, None, None] * activation).sum(1)
 
 
-def grad_cam_map(
-    activation: Float[Tensor, "b c h w"], gradient: Float[Tensor, "b c h w"], *, relu: bool = True
-) -> Float[Tensor, "b h w"]:
-    """ReLU(sum_k mean_hw(g_k) A_k), eq. 1 and 2 of Selvaraju et al. 2017."""
-    values = weighted_map(activation, gradient.mean((2, 3)))
-    return values.relu() if relu else values
+def grad_cam_map(activation: Float[Tensor, "b c h w"], gradient: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
+    """sum_k mean_hw(g_k) A_k, eq. 1 and, before its ReLU, eq. 2 of Selvaraju et al. 2017."""
+    return weighted_map(activation, gradient.mean((2, 3)))
 
 
 def upsample(values: Float[Tensor, "b h w"], size: tuple[int, int]) -> Float[Tensor, "b H W"]:
@@ -70,36 +64,13 @@ def cam(
         return raw(weighted_map(seen_by_head, head.weights[class_targets(target, logits)]))
 
 
-@overload
-def grad_cam(
-    model: nn.Module,
-    x: Inputs,
-    *,
-    target: Target = ...,
-    layer: str | None = ...,
-    relu: bool = ...,
-    score: str = ...,
-    wrt: int | str = ...,
-) -> Float[Tensor, "b h w"]: ...
-@overload
-def grad_cam(
-    model: nn.Module,
-    x: Inputs,
-    *,
-    target: Target = ...,
-    layer: Sequence[str],
-    relu: bool = ...,
-    score: str = ...,
-    wrt: int | str = ...,
-) -> dict[str, Tensor]: ...
-
-
+@map_method
 def grad_cam(
     model: nn.Module,
     x: Inputs,
     *,
     target: Target = None,
-    layer: str | Sequence[str] | None = None,
+    layer: Layers = None,
     relu: bool = True,
     score: str = "logit",
     wrt: int | str = 0,
@@ -120,20 +91,7 @@ def grad_cam(
     Raises:
         ConvscopeError: a layer without maps, or one that the score does not depend on.
     """
-    with evaluation(model):
-        names = [layer or default_layer(model, x)] if layer is None or isinstance(layer, str) else list(layer)
-        if not names:
-            raise ConvscopeError("layer=[] asks for no layer; give at least one, or None for the last map")
-        run = forward(model, x, target=target, layers=names, graph_from=names, score=score, wrt=wrt)
-        activations = [run.activations[name] for name in names]
-        for name, activation in zip(names, activations, strict=True):
-            if activation.ndim != 4:
-                raise ConvscopeError(f"layer {name!r} gives {tuple(activation.shape)}, not maps (b, c, h, w)")
-        gradients = gradient_of(run.scores, activations, [f"layer {name!r}" for name in names])
-        pairs = zip(activations, gradients, strict=True)
-        # raw before the maths: sums over channels in half precision would lose what it has
-        maps = [grad_cam_map(raw(activation), raw(g), relu=relu) for activation, g in pairs]
-    return maps[0] if layer is None or isinstance(layer, str) else dict(zip(names, maps, strict=True))
+    return gradient_maps(grad_cam_map, model, x, target=target, layer=layer, relu=relu, score=score, wrt=wrt)
 
 
 def guided_grad_cam(

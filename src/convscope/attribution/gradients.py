@@ -116,7 +116,10 @@ def guided_backprop(
 ) -> Float[Tensor, "b c H W"] | Float[Tensor, "b H W"]:
     """The gradient with every rectifier passing on positive signal only (Springenberg et al. 2014).
 
-    Arguments as ``gradient``; ``partial=True`` accepts nonlinearities that are no rectifiers and leaves them plain.
+    Arguments as ``gradient``, and:
+
+    Args:
+        partial: accept nonlinearities that are no rectifiers, and leave them plain.
 
     Raises:
         ConvscopeError: also where the recorded graph cannot be seen into, or has no rectifier to guide.

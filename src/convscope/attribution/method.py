@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 Output = Literal["pixels", "pixel map", "layer map"]
 Look = Literal["gradient", "grain", "heat"]
+Floor = Literal["zero", "lowest"]
 Measured = tuple[Tensor, Mapping[str, Tensor]]
 
 
@@ -21,7 +22,9 @@ class Method:
     values mean something; ``claim`` is what the picture says, ``limits`` when not to believe it. ``look`` is how it is
     drawn (colours round grey, a grainy map on its own, heat on the photo), ``zero`` why a map may be zero everywhere.
     ``slow`` methods take hundreds of passes: a sheet of all methods has them only when asked. ``measuring`` is a
-    function of the same arguments that gives ``(values, {what it measured beside them: (b,)})``.
+    function of the same arguments that gives ``(values, {what it measured beside them: (b,)})``. ``floor`` is where the
+    colours of a map without negative values begin: at 0, or at its lowest value where that says nothing by itself (the
+    colour bar prints it).
     """
 
     name: str
@@ -35,6 +38,7 @@ class Method:
     look: Look
     zero: str
     slow: bool = False
+    floor: Floor = "zero"
     measuring: Callable[..., Measured] | None = None
 
     def __call__(self, model: nn.Module, x: Any, **options: Any) -> Tensor:

@@ -19,12 +19,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 
 
 def find_method(name: str) -> Method:
-    """The method called ``name``; underscores and hyphens are alike.
+    """The method called ``name``; underscores and hyphens are alike, and so are ``grad_cam_pp`` and ``grad-cam++``.
 
     Raises:
         ConvscopeError: no such method; the message has the nearest names.
     """
-    found = METHODS.get(name) or METHODS.get(name.replace("_", "-"))
+    found = METHODS.get(name) or METHODS.get(name.replace("_", "-").replace("-pp", "++"))
     if found is None:
         raise ConvscopeError(f"no method {name!r}{nearest(name, METHODS)} (all: {', '.join(METHODS)})")
     return found

@@ -15,24 +15,22 @@ What is seen depends on the size of the square: a small one tears no object from
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from convscope.attribution.fillings import Fill, filling
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
-from convscope.network.passes import Inputs, explained_input, forward
-from convscope.network.targets import Target, aim, class_logits
+from convscope.network.passes import Inputs, explained_input
+from convscope.network.questions import Question, questions, top_class
+from convscope.network.targets import Target
 
 Reading = Literal["pixels", "drop", "score", "class"]
-Fill = None | int | float | Sequence[float] | Tensor | Literal["mean", "blur", "noise"]
-
-BLUR_SIGMA_FRACTION = 0.05  # of the image's shorter side: nothing but large shapes of the covered part remains
 
 
 @dataclass(frozen=True)
@@ -42,27 +40,6 @@ class Squares:
     boxes: Int[Tensor, "n 4"]
     rows: int
     columns: int
-
-
-@dataclass(frozen=True, eq=False)
-class Question:
-    """What is read off the network for each occluded version of one image.
-
-    ``inputs`` are the network's for that image, ``(1, ...)`` each; the occluded images take the place of ``wrt``,
-    and the others repeat with them.
-    """
-
-    model: nn.Module
-    target: Target
-    score: str
-    inputs: Inputs
-    wrt: int | str = 0
-
-    def __call__(self, images: Float[Tensor, "n c H W"]) -> Tensor:
-        """``(n,)`` scores, without a graph."""
-        inputs = _each(self.inputs, self.wrt, images, lambda other: other.expand(len(images), *other.shape[1:]))
-        with torch.no_grad():
-            return forward(self.model, inputs, target=self.target, score=self.score, wrt=self.wrt).scores.detach()
 
 
 Engine = Callable[[Question, Tensor, Tensor, Squares, int, Callable[[int, int], None]], Tensor]
@@ -164,42 +141,21 @@ def occlusion(
         raise ConvscopeError(f"the occluded input has shape {tuple(image.shape)}; it must be (b, c, H, W)")
     b, _, height, width = image.shape
     at = squares(height, width, *square_of(height, width, size, stride))
-    filled = _filling(image, fill, generator)
-    targets = _target_of_each(model, x, target, wrt)
+    filled = filling(image, fill, generator)
+    asked = questions(model, x, target=target, score=score, wrt=wrt)
     maps: list[Tensor] = []
     with evaluation(model), torch.no_grad():
-        for i in range(b):
+        for i, ask in enumerate(asked):
 
             def tell(done: int, every: int, i: int = i) -> None:
                 if on_step is not None:
                     on_step(i * every + done, b * every)
 
-            one = image[i : i + 1]
-            inputs = _each(x, wrt, one, lambda other, i=i: _row(other, i, b))
-            ask = Question(model, _top if reading == "class" else targets[i], score, inputs, wrt)
-            scores = engine(ask, one, filled[i : i + 1], at, batch, tell)
-            whole = ask(one) if reading in ("pixels", "drop") else None
+            ask = replace(ask, target=top_class) if reading == "class" else ask
+            scores = engine(ask, ask.image, filled[i : i + 1], at, batch, tell)
+            whole = ask(ask.image) if reading in ("pixels", "drop") else None
             maps.append(_read(scores, whole, at, reading, (height, width)))
     return torch.stack(maps)
-
-
-def _row(other: Tensor, image: int, count: int) -> Tensor:
-    """What another input says of one image."""
-    if other.ndim == 0 or len(other) != count:
-        raise ConvscopeError(
-            f"an input of shape {tuple(other.shape)} beside {count} images: each other input has a row an image"
-        )
-    return other[image : image + 1]
-
-
-def _each(x: Inputs, wrt: int | str, explained: Tensor, of_other: Callable[[Tensor], Tensor]) -> Inputs:
-    """The inputs with ``explained`` in the place of ``wrt``, and ``of_other`` of all others."""
-    if isinstance(x, Tensor):
-        return explained
-    if isinstance(x, Mapping):
-        key = next(iter(x)) if wrt == 0 else wrt
-        return {name: explained if name == key else of_other(other) for name, other in x.items()}
-    return tuple(explained if i == wrt else of_other(other) for i, other in enumerate(x))
 
 
 def covering_mean(drops: Float[Tensor, " n"], at: Squares, size: tuple[int, int]) -> Float[Tensor, "H W"]:
@@ -220,52 +176,3 @@ def _read(scores: Tensor, whole: Tensor | None, at: Squares, reading: Reading, s
             return covering_mean(values if values.dtype == torch.float64 else values.float(), at, size)
     values = values.reshape(at.rows, at.columns)
     return values if values.dtype in (torch.float64, torch.int64) else values.float()
-
-
-def _top(output: Any) -> Tensor:
-    return class_logits(output).argmax(1)
-
-
-def _target_of_each(model: nn.Module, x: Inputs, target: Target, wrt: int | str) -> list[Target]:
-    """The target for each image; the top class is that of the whole image, not of each occluded one."""
-    count = len(explained_input(x, wrt))
-    if target is None:
-        with evaluation(model), torch.no_grad():
-            return list(_top(forward(model, x, wrt=wrt).output).tolist())
-    aimed = aim(target).target
-    wanted: list[Target] = aimed if isinstance(aimed, list) else [aimed] * count
-    if len(wanted) != count:
-        raise ConvscopeError(f"{len(wanted)} targets for {count} images: give one for all, or one an image")
-    return wanted
-
-
-def _filling(x: Tensor, fill: Fill, generator: torch.Generator | None) -> Tensor:
-    """``(b, c, H, W)``: what a covered pixel shows."""
-    if fill is None or fill == "mean":
-        return torch.zeros_like(x)
-    if isinstance(fill, str):
-        if fill == "noise":
-            device = generator.device if generator is not None else None  # drawn where the generator lives
-            return torch.randn(x.shape, generator=generator, dtype=torch.float32, device=device).to(x)
-        if fill == "blur":
-            return blur(x, BLUR_SIGMA_FRACTION * min(x.shape[2:]))
-        raise ConvscopeError(f"fill={fill!r} is none of 'mean', 'blur', 'noise', a number, one a channel, an image")
-    values = torch.as_tensor(fill).to(x)
-    if values.ndim == 0 or (values.ndim == 1 and len(values) in (1, x.shape[1])):
-        return values.reshape(1, -1, 1, 1).expand_as(x)
-    if values.ndim == 4 and values.shape[0] in (1, len(x)) and values.shape[1:] == x.shape[1:]:
-        return values.expand_as(x)
-    raise ConvscopeError(
-        f"fill of shape {tuple(values.shape)} for images {tuple(x.shape)}: one number, one a channel, or images"
-    )
-
-
-def blur(x: Float[Tensor, "b c H W"], sigma_px: float) -> Float[Tensor, "b c H W"]:
-    """Gaussian blur, edges repeated."""
-    radius = max(1, math.ceil(3 * sigma_px))
-    offsets = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
-    kernel = (-0.5 * (offsets / sigma_px) ** 2).exp()
-    kernel = (kernel / kernel.sum()).repeat(x.shape[1], 1)
-    x = F.pad(x, (radius,) * 4, mode="replicate")
-    x = F.conv2d(x, kernel[:, None, :, None], groups=x.shape[1])
-    return F.conv2d(x, kernel[:, None, None, :], groups=x.shape[1])
