@@ -67,6 +67,17 @@ def test_a_sheet_asks_for_the_answer_once(monkeypatch) -> None:
     assert asked == [1, 1, 1]
 
 
+def test_a_map_that_no_class_changes_is_not_said_to_be_of_one() -> None:
+    net = friendly.network()
+    found = cs.explain(net, PHOTO, "eigen-cam", 1)
+    assert found.target == "any class"
+    assert torch.equal(found.values, cs.explain(net, PHOTO, "eigen-cam", 2).values)
+    assert compare_methods(net, PHOTO, ["eigen-cam"]).title == "What stands out, whatever the class?"
+    assert compare_methods(net, PHOTO, ["eigen-cam", "cam"], target=1).title == f"Why {net.class_name(1)}?"
+    with pytest.raises(ConvscopeError, match="eigen-cam gives one map for every class"):
+        compare_targets(net, PHOTO, [1, 2], method="eigen-cam")
+
+
 def test_methods_of_hundreds_of_passes_are_on_the_sheet_only_where_they_are_named(monkeypatch) -> None:
     slow = dataclasses.replace(METHODS["occlusion"], slow=True)
     monkeypatch.setattr(one_photo, "METHODS", {"cam": METHODS["cam"], "occlusion": slow})

@@ -6,7 +6,7 @@ import torch
 
 from convscope.attribution import METHODS
 from convscope.drawing import draw_tile, on_the_photo, scale_for, zero_reason
-from convscope.render.scale import GRADIENT_PERCENTILE
+from convscope.render.scale import CLIP_PERCENTILE
 from tests import friendly
 
 
@@ -37,8 +37,8 @@ def test_maps_that_lie_on_the_photo_already_are_left_alone() -> None:
 
 def test_gradients_are_clipped_at_a_percentile_and_heat_is_not() -> None:
     values = torch.linspace(0, 1, 1200).reshape(3, 20, 20)
-    assert scale_for("gradient", [values]).percentile == GRADIENT_PERCENTILE
-    assert scale_for("saliency", [values[0]]).percentile == GRADIENT_PERCENTILE
+    assert scale_for("gradient", [values]).percentile == CLIP_PERCENTILE
+    assert scale_for("saliency", [values[0]]).percentile == CLIP_PERCENTILE
     for method in (m for m in METHODS if METHODS[m].look == "heat"):
         assert scale_for(method, [values[0]]).percentile is None
 

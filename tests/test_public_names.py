@@ -15,7 +15,8 @@ from convscope import attribution
 from tests import friendly, nets
 
 NAMES = [
-    "ConvscopeError", "Explanation", "Network", "Prediction", "Preprocess", "explain", "load", "predict", "read_image",
+    "Ablation", "ConvscopeError", "Explanation", "FeatureMaps", "FilterTiles", "Network", "Prediction", "Preprocess",
+    "ablate", "explain", "features", "filters", "load", "predict", "read_image",
 ]  # fmt: skip
 HEAVY = ("torch", "torchvision", "matplotlib", "skimage", "jinja2")
 
@@ -82,9 +83,12 @@ def test_each_public_name_can_be_called_twice_after_every_submodule_was_imported
         photo = cs.read_image(friendly.photo())
         seen = cs.predict(net, photo)
         map_ = cs.explain(net, photo, method="grad-cam")
+        assert isinstance(dataclasses.replace(cs.features(net, photo)), cs.FeatureMaps)
+        assert isinstance(dataclasses.replace(cs.filters(net)), cs.FilterTiles)
         assert cs.load(net.module, classes=net.classes, preprocess=cs.Preprocess(size=12, crop=12)).module is net.module
         assert isinstance(cs.Network(nn.Identity(), friendly.PREPROCESS, (), "x"), cs.Network)
         assert isinstance(dataclasses.replace(seen), cs.Prediction)
+        assert isinstance(dataclasses.replace(cs.ablate(net, photo, most_important=True)), cs.Ablation)
         assert isinstance(dataclasses.replace(map_), cs.Explanation)
         assert isinstance(cs.ConvscopeError("no"), ValueError)
 

@@ -22,14 +22,26 @@ if TYPE_CHECKING:
     from convscope.network.preprocessing import Preprocess as Preprocess
     from convscope.results import Explanation as Explanation
     from convscope.results import Prediction as Prediction
+    from convscope.views.feature_maps import FeatureMaps as FeatureMaps
+    from convscope.views.feature_maps import features as features
+    from convscope.views.filter_tiles import FilterTiles as FilterTiles
+    from convscope.views.filter_tiles import filters as filters
+    from convscope.views.unit_effects import Ablation as Ablation
+    from convscope.views.unit_effects import ablate as ablate
 
 _HOME = {
+    "Ablation": "convscope.views.unit_effects",
     "ConvscopeError": "convscope.errors",
     "Explanation": "convscope.results",
+    "FeatureMaps": "convscope.views.feature_maps",
+    "FilterTiles": "convscope.views.filter_tiles",
     "Network": "convscope.network.loading",
     "Prediction": "convscope.results",
     "Preprocess": "convscope.network.preprocessing",
+    "ablate": "convscope.views.unit_effects",
     "explain": "convscope.api",
+    "features": "convscope.views.feature_maps",
+    "filters": "convscope.views.filter_tiles",
     "load": "convscope.network.loading",
     "predict": "convscope.answers",
     "read_image": "convscope.network.pictures",
@@ -38,12 +50,18 @@ _HOME = {
 _PACKAGES = ("attribution", "network", "render")
 
 __all__ = [
+    "Ablation",
     "ConvscopeError",
     "Explanation",
+    "FeatureMaps",
+    "FilterTiles",
     "Network",
     "Prediction",
     "Preprocess",
+    "ablate",
     "explain",
+    "features",
+    "filters",
     "load",
     "predict",
     "read_image",

@@ -73,7 +73,7 @@ def explain(
         values=values[0].float().cpu(),
         method=found.name,
         layer=layer,
-        target=_label(net, aimed),
+        target="any class" if found.classless else _label(net, aimed),
         photo=seen.view,
         prediction=top,
         options={k: v for k, v in options.items() if k != "layer" and isinstance(v, str | int | float | bool | tuple)},

@@ -21,7 +21,7 @@ from convscope.attribution.sliding_occlusion import squares
 from convscope.render.colour import colourise, gradient_picture
 from convscope.render.colour_bar import ColourBar
 from convscope.render.overlay import OPACITY, overlay
-from convscope.render.scale import GRADIENT_PERCENTILE, Scale, scale_of
+from convscope.render.scale import CLIP_PERCENTILE, Scale, scale_of
 from convscope.render.tile import Tile
 
 
@@ -29,7 +29,7 @@ def scale_for(method: str, maps: list[Tensor]) -> Scale:
     """The scale of one map, or the one that several share."""
     found = METHODS[method]
     arrays = [_drawn_values(values, found.look) for values in maps]
-    percentile = GRADIENT_PERCENTILE if found.look in ("gradient", "grain") else None
+    percentile = CLIP_PERCENTILE if found.look in ("gradient", "grain") else None
     signed = True if found.look == "gradient" or (found.signed and _any_negative(arrays)) else None
     scale = scale_of(arrays, signed=signed, percentile=percentile)
     lowest = min(float(array.min()) for array in arrays)

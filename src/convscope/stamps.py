@@ -29,16 +29,18 @@ class Stamp:
     def line(self) -> str:
         """One line for the foot of a picture."""
         seed = "" if self.seed is None else f"  seed {self.seed}"
-        return f"{self.model}  model {self.model_hash[:8]}  data {self.data_hash[:8]}  {self.versions}{seed}"
+        data = f"  data {self.data_hash[:8]}" if self.data_hash else ""
+        return f"{self.model}  model {self.model_hash[:8]}{data}  {self.versions}{seed}"
 
     def fields(self) -> dict[str, str | int | None]:
         """Name -> value, for files."""
         return asdict(self)
 
 
-def stamp(net: Network, photo: Image.Image, seed: int | None = None) -> Stamp:
-    """The stamp of a result that ``net`` gave on ``photo``."""
-    return Stamp(net.name, net.fingerprint, _pixels_hash(photo), versions(), seed, _command())
+def stamp(net: Network, photo: Image.Image | None = None, seed: int | None = None) -> Stamp:
+    """The stamp of a result that ``net`` gave on ``photo``; None where no photo was needed."""
+    data = "" if photo is None else pixels_hash(photo)
+    return Stamp(net.name, net.fingerprint, data, versions(), seed, _command())
 
 
 def combined(stamps: Sequence[Stamp]) -> Stamp:
@@ -60,7 +62,8 @@ def versions() -> str:
     return f"convscope {importlib.metadata.version('convscope')}, torch {torch.__version__.split('+')[0]}"
 
 
-def _pixels_hash(photo: Image.Image) -> str:
+def pixels_hash(photo: Image.Image) -> str:
+    """The first 16 hex digits of the SHA-256 over a photo's size and pixels."""
     return hashlib.sha256(repr(photo.size).encode() + photo.tobytes()).hexdigest()[:16]
 
 

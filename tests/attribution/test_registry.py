@@ -128,3 +128,10 @@ def test_a_method_that_is_none_is_refused_with_the_nearest_and_all(name: str, sa
     with pytest.raises(ConvscopeError, match=says) as refusal:
         find_method(name)
     assert all(known in str(refusal.value) for known in NAMES)
+
+
+@METHOD
+def test_a_method_without_a_class_is_one_that_no_target_changes(method: Method) -> None:
+    """Oracle: two classes, called twice; the deconvnet's and the unsigned ones' maps differ as well."""
+    net, x = nets.gap_linear(), nets.images()
+    assert torch.equal(method(net, x, target=1), method(net, x, target=2)) == method.classless

@@ -35,7 +35,7 @@ def refused(cli: Callable, folder: Path, *args: object) -> str:
         (["--model", "bundled:tiny5"], "no bundled model 'tiny5'; there is bundled:tiny50"),
         (["--model", "nowhere.py:make"], "no file nowhere.py"),
         (["--model", "no.such.module:make"], "no model 'no.such.module:make'"),
-        (["--model", "timm:resnet50"], "timm:resnet50: timm models cannot be loaded by name yet"),
+        (["--model", "timm:resnet181"], "no network 'resnet181' in timm; did you mean 'resnet18'"),
         (["--layer", "features.81"], "no layer 'features.81' in Tiny50; did you mean 'features.8"),
         (["--layer", "featuers"], "no layer 'featuers' in Tiny50; did you mean 'features'"),
         (["--method", "gradcam"], "no method 'gradcam'; did you mean 'grad-cam'"),

@@ -5,7 +5,16 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from convscope.errors import ConvscopeError
-from convscope.render.chart import BAR, MARKED, TRACK, _percent, before_and_after_bars, probability_bars
+from convscope.render.chart import (
+    BAR,
+    MARKED,
+    TRACK,
+    _percent,
+    before_and_after_bars,
+    probability_bars,
+    value_axis,
+    value_bars,
+)
 
 TOP5 = [("tabby", 0.873), ("lynx", 0.5), ("tiger cat", 0.031), ("cougar", 0.002), ("teapot", 0.0)]
 
@@ -77,3 +86,33 @@ def test_refusals():
             probability_bars([("cat", number)])
     with pytest.raises(ConvscopeError, match=r"20 bars need a height of 4.. points"):
         probability_bars([("cat", 0.01)] * 20)
+
+
+# ---- bars of other values ----
+
+
+def coloured(picture, y: int) -> tuple[float, float]:
+    """From where to where, in shares of the width, a row of pixels is a bar and not its track."""
+    pixels = np.asarray(picture)[y].astype(int)
+    on = np.flatnonzero(np.abs(pixels - rgb(BAR)).max(axis=1) <= 2)
+    return (on[0] / len(pixels), (on[-1] + 1) / len(pixels)) if len(on) else (0.0, 0.0)
+
+
+def test_a_bar_of_a_value_runs_from_0_to_either_side():
+    """Oracle: the places of 0 and of the value on the axis, in pixels."""
+    axis = value_axis([-2.0, 6.0])
+    for value, expected in ((6.0, (0.25, 1.0)), (-2.0, (0.0, 0.25)), (2.0, (0.25, 0.5)), (-1.0, (0.125, 0.25))):
+        picture = value_bars([("cat", value)], axis, width=400, height=60, pixel_ratio=1)
+        rows = [coloured(picture, y) for y in range(60)]
+        assert max(rows, key=lambda ends: ends[1] - ends[0]) == pytest.approx(expected, abs=2 / 400)
+
+
+def test_an_axis_holds_0_and_all_values_and_its_numbers_keep_apart():
+    assert [(axis.low, axis.high) for axis in (value_axis([3.0, 5.0]), value_axis([-4.0]), value_axis([0.0]))] == [
+        (0.0, 5.0), (-4.0, 0.0), (0.0, 1.0),
+    ]  # fmt: skip
+    assert [label for _, label in value_axis([-0.5, 9.5]).ticks] == ["0", "9.5"]  # -0.5 would lie on the 0
+    assert [label for _, label in value_axis([-5.0, 5.0]).ticks] == ["0", "−5", "5"]
+    assert value_axis([-1.0]).text(-1.236) == "−1.24"
+    with pytest.raises(ConvscopeError, match="NaN or infinite"):
+        value_axis([1.0, float("nan")])

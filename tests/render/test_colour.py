@@ -5,7 +5,7 @@ import pytest
 from matplotlib import colormaps
 
 from convscope.errors import ConvscopeError
-from convscope.render.colour import COLOUR_MAPS, colourise, default_colour_map, gradient_picture
+from convscope.render.colour import COLOUR_MAPS, channels_picture, colourise, default_colour_map, gradient_picture
 from convscope.render.scale import Scale, scale_of
 
 RAMP = np.linspace(0, 4, 256)[None]
@@ -78,3 +78,13 @@ class TestGradientPicture:
             gradient_picture(np.zeros((2, 2, 2)), Scale(-1.0, 1.0, signed=True))
         with pytest.raises(ConvscopeError, match="a gradient has a sign"):
             gradient_picture(np.zeros((3, 2, 2)), Scale(0.0, 1.0))
+
+
+def test_channels_are_red_green_and_blue_from_the_low_to_the_high_end() -> None:
+    """(w - min) / (max - min) in 255 steps, by hand."""
+    values = np.array([[[-1.0, 0.0]], [[1.0, 3.0]], [[0.6, 2.2]]])
+    shown = channels_picture(values, Scale(-1.0, 3.0))
+    assert shown.tolist() == [[[0, 128, 102], [64, 255, 204]]]
+    assert channels_picture(values[:1], Scale(-1.0, 3.0)).tolist() == [[[0, 0, 0], [64, 64, 64]]]
+    with pytest.raises(ConvscopeError, match="2 channels have no colours"):
+        channels_picture(values[:2], Scale(-1.0, 3.0))

@@ -70,3 +70,11 @@ def test_ink_lies_on_the_asked_side(align, side):
 )
 def test_numbers_have_three_digits_that_count(value, text):
     assert number_text(value) == text
+
+
+def test_a_layers_name_is_broken_after_a_dot() -> None:
+    width = round(FACE.getlength("features.3.expa"))
+    assert wrap("features.3.expand1x1", FACE, width, 3)[:1] == ["features.3."]
+    assert wrap("a features.3.expand1x1", FACE, width, 3)[:2] == ["a", "features.3."]
+    assert wrap("features.3", FACE, width, 3) == ["features.3"]
+    assert wrap("0.5 of it all the time", FACE, width, 3)[0] == "0.5 of it all the"

@@ -21,6 +21,7 @@ class Method:
     ``needs_layer`` says that it works at a layer (``layer=None`` takes a default one); ``signed`` that negative
     values mean something; ``claim`` is what the picture says, ``limits`` when not to believe it. ``look`` is how it is
     drawn (colours round grey, a grainy map on its own, heat on the photo), ``zero`` why a map may be zero everywhere.
+    ``classless`` methods give one map whatever the target.
     ``slow`` methods take hundreds of passes: a sheet of all methods has them only when asked. ``measuring`` is a
     function of the same arguments that gives ``(values, {what it measured beside them: (b,)})``. ``floor`` is where the
     colours of a map without negative values begin: at 0, or at its lowest value where that says nothing by itself (the
@@ -37,6 +38,7 @@ class Method:
     source: str
     look: Look
     zero: str
+    classless: bool = False
     slow: bool = False
     floor: Floor = "zero"
     measuring: Callable[..., Measured] | None = None

@@ -101,20 +101,8 @@ def _run(photos: "Photos", plan: Plan, out: Path, endings: list[str], parts: "Pa
             read = {n: p for n in photos.names if (p := photos.read(n)) is not None}
             photos.refuse_if_none()
             return [_write(plan.whole_folder(read, step), out / f"all.{plan.name}", endings, list(read))]
-        done: list[dict[str, Any]] = []
-        for name in photos.names:
-            photo = photos.read(name)
-            if photo is None:
-                continue
-            try:
-                sheet = plan.sheet(photo, _prefixed(step, name))
-            except ConvscopeError as error:
-                if not done and str(error) in photos.skipped.values():
-                    raise  # twice the same, and nothing made yet: it is not the photos
-                photos.skip(name, error)
-            else:
-                done.append(_write(sheet, out / f"{stems[name]}.{plan.name}", endings, [name]))
-        return done
+        made = photos.each(lambda name, photo: plan.sheet(photo, _prefixed(step, name)))
+        return [_write(sheet, out / f"{stems[name]}.{plan.name}", endings, [name]) for name, sheet in made]
 
 
 def _write(sheet: "Comparison", stem: Path, endings: list[str], names: list[str]) -> dict[str, Any]:

@@ -78,8 +78,8 @@ def network(
 
 
 def or_random(model: str | None, weights: str | None) -> str | None:
-    """No weights given, where they do not matter: those of torchvision are then not downloaded."""
-    is_zoo = model is not None and model.startswith("torchvision:")
+    """No weights given, where they do not matter: those of a zoo are then not downloaded."""
+    is_zoo = model is not None and model.startswith(("torchvision:", "timm:", "hf:"))
     return "random" if weights is None and is_zoo else weights
 
 

@@ -17,7 +17,7 @@ import typer
 
 from convscope.errors import ConvscopeError
 
-COMMANDS = ("explain", "methods", "predict", "layers", "doctor")
+COMMANDS = ("explain", "methods", "predict", "features", "filters", "ablate", "layers", "doctor")
 DONE, SKIPPED, REFUSED, CRASHED, INTERRUPTED = 0, 1, 2, 70, 130
 
 app = typer.Typer(

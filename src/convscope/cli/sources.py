@@ -1,9 +1,9 @@
 """Photos named on the command line: a file, a folder of them, or scikit-image's own (``--demo``)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from convscope.cli.running import DONE, SKIPPED, say
 from convscope.errors import ConvscopeError
@@ -11,6 +11,7 @@ from convscope.errors import ConvscopeError
 if TYPE_CHECKING:
     from PIL import Image
 
+T = TypeVar("T")
 DEMO = {"cat": "chelsea", "coffee": "coffee", "rocket": "rocket"}  # scikit-image's names
 
 
@@ -49,6 +50,28 @@ class Photos:
         if not self.is_folder:
             raise error
         self.skipped[name] = str(error)
+
+    def each(self, make: "Callable[[str, Image.Image], T]") -> "Iterator[tuple[str, T]]":
+        """(name, what ``make(name, photo)`` returns), photo by photo; of a folder, those that are refused are skipped.
+
+        Raises:
+            ConvscopeError: a single photo that is refused, or the same refusal twice before anything was made: then
+                it is not the photos.
+        """
+        is_first = True
+        for name in self.names:
+            photo = self.read(name)
+            if photo is None:
+                continue
+            try:
+                made = make(name, photo)
+            except ConvscopeError as error:
+                if is_first and str(error) in self.skipped.values():
+                    raise
+                self.skip(name, error)
+            else:
+                is_first = False
+                yield name, made
 
     def refuse_if_none(self) -> None:
         """Refuse where every photo was skipped."""

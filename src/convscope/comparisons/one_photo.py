@@ -70,7 +70,9 @@ def compare_methods(
 
 
 def _why(found: Mapping[str, Explanation]) -> str:
-    of_classes = [e.target for e in found.values() if e.method != "deconvnet"]
+    if all(METHODS[e.method].classless for e in found.values()):
+        return "What stands out, whatever the class?"
+    of_classes = [e.target for e in found.values() if e.method != "deconvnet" and not METHODS[e.method].classless]
     explained = (of_classes or [e.target for e in found.values()])[0]
     return f"What drove {explained}?" if parse_unit(explained) else f"Why {explained}?"
 
@@ -88,6 +90,8 @@ def compare_targets(
     step: Step = lambda _: None,
 ) -> Comparison:
     """One photo, several classes or units: by default the ``most`` probable classes, on one scale."""
+    if find_method(method).classless:
+        raise ConvscopeError(f"{method} gives one map for every class: there is nothing to set against each other")
     photo = seen_by(net, photo)
     seen = predict(net, photo, k=most if targets is None else 5)
     wanted: list[Target] = list(seen.indices) if targets is None else list(targets)

@@ -53,5 +53,15 @@ def gradient_picture(gradient: Float[np.ndarray, "c h w"], scale: Scale) -> UInt
         raise ConvscopeError(f"a gradient of {gradient.shape[0]} channels has no colours; reduce it to one, or draw 3")
     if not scale.signed:
         raise ConvscopeError("a gradient has a sign: give scale_of(gradient, signed=True)")
-    picture = np.rint(255 * scale.position(gradient)).astype(np.uint8).transpose(1, 2, 0)
+    return channels_picture(gradient, scale)
+
+
+def channels_picture(values: Float[np.ndarray, "c h w"], scale: Scale) -> UInt8[np.ndarray, "h w 3"]:
+    """Three channels as red, green and blue, one as grey, each from 0 to 255 along the scale: filters on pixels.
+
+    Raises :class:`ConvscopeError` for other channel counts.
+    """
+    if values.shape[0] not in (1, 3):
+        raise ConvscopeError(f"{values.shape[0]} channels have no colours; draw 1 or 3")
+    picture = np.rint(255 * scale.position(values)).astype(np.uint8).transpose(1, 2, 0)
     return np.repeat(picture, 3 // picture.shape[2], axis=2)

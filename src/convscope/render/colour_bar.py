@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from convscope.render.colour import colourise
 from convscope.render.overlay import heat_over
@@ -45,7 +45,7 @@ def bar_picture(bar: ColourBar, width_px: int, *, pixel_ratio: int) -> Image.Ima
     draw = ImageDraw.Draw(picture)
     draw.rectangle((0, 0, width_px - 1, height - 1), outline=FAINT, width=pixel_ratio)
     face = font(round(_NUMBERS * pixel_ratio))
-    for share, text in _labels(bar.scale):
+    for share, text in _fitting(_labels(bar.scale), bar.scale, face, width_px):
         x = share * (width_px - face.getlength(text))
         draw.text((x, top + numbers / 2), text, font=face, fill=INK, anchor="lm")
     picture.paste(remark, (0, top + numbers))
@@ -61,10 +61,28 @@ def ramp(bar: ColourBar, width_px: int, height_px: int) -> np.ndarray:
     return heat_over(np.full((*values.shape, 3), 255, np.uint8), values, bar.scale, bar.opacity, bar.colour_map)
 
 
+def _fitting(
+    labels: list[tuple[float, str]], scale: Scale, face: ImageFont.FreeTypeFont, width_px: int
+) -> list[tuple[float, str]]:
+    """The labels that a narrow bar has room for: without the 0 that white stands for, or both ends as one ``±``."""
+    room = face.getlength("00")
+    needed = sum(face.getlength(text) + room for _, text in labels) - room
+    if len(labels) < 3 or not scale.signed or needed <= width_px:
+        return labels
+    ends = labels[::2]
+    if sum(face.getlength(text) for _, text in ends) + room <= width_px:
+        return ends
+    return [(0.5, f"± {number_text(scale.high)}")]
+
+
 def _labels(scale: Scale) -> list[tuple[float, str]]:
-    """(place from 0 to 1, number) along the bar; one number where the scale has no extent."""
+    """(place from 0 to 1, number) along the bar; one number where the scale has no extent.
+
+    0 stands on a bar that passes it (the weights of filters), where there is room beside the numbers at the ends.
+    """
     if scale.is_empty:
         return [(0.5 if scale.signed else 0.0, number_text(scale.low))]
     above, below = ("≥ ", "≤ ") if scale.percentile is not None else ("", "")
     ends = [(0.0, (below if scale.signed else "") + number_text(scale.low)), (1.0, above + number_text(scale.high))]
-    return [ends[0], (0.5, "0"), ends[1]] if scale.signed else ends
+    zero = -scale.low / (scale.high - scale.low)
+    return [ends[0], (zero, "0"), ends[1]] if 0.25 < zero < 0.75 else ends

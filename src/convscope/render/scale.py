@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from convscope.errors import ConvscopeError
 
-GRADIENT_PERCENTILE = 99.5  # our choice where gradients are drawn; Captum's viewer clips at 98
+CLIP_PERCENTILE = 99.5  # our choice for gradients and for many maps on one scale; Captum's viewer clips at 98
 
 
 @dataclass(frozen=True)

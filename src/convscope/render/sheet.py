@@ -9,16 +9,16 @@ and pictures sharp on today's screens.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from convscope.errors import ConvscopeError
-from convscope.render.colour_bar import ColourBar, bar_picture
+from convscope.render import frame
+from convscope.render.colour_bar import ColourBar
 from convscope.render.tile import Tile, body, column_of, header
-from convscope.render.typography import FAINT, GREY, WHITE, Align, Type, text_block
+from convscope.render.typography import WHITE, Align, Type, text_block
 
-TITLE, SUBTITLE = Type(19.0, bold=True, lines=3), Type(12.0, GREY, lines=4)
-HEADING, FOOTER = Type(12.5, bold=True, lines=3), Type(9.0, GREY, lines=12)
-MARGIN, GAP, ROW_GAP, HEADING_WIDTH = 28, 18, 22, 110  # points
+HEADING = Type(12.5, bold=True, lines=3)
+GAP, ROW_GAP, HEADING_WIDTH = 18, 22, 110  # points
 _MOST_COLUMNS = 5
 
 
@@ -71,11 +71,12 @@ def matrix(
         if headings and len(headings) != count:
             raise ConvscopeError(f"{count} {what}s cannot have {len(headings)} headings: {', '.join(headings)}")
     page = _Page(tile_width * pixel_ratio, pixel_ratio, columns, bool(row_headings))
-    blocks = [page.head(title, subtitle), page.column_headings(column_headings)]
+    head = frame.head(title, subtitle, page.width, pixel_ratio=pixel_ratio)
+    blocks = [head, page.column_headings(column_headings)]
     for number, row in enumerate(rows):
         blocks += [page.row(row, row_headings[number] if row_headings else ""), page.blank(ROW_GAP)]
-    blocks[-1:] = [page.shared_bar(bar), page.foot(footer)]
-    return page.framed(column_of(*blocks))
+    blocks[-1:] = [page.shared_bar(bar), frame.foot(footer, page.width, pixel_ratio=pixel_ratio)]
+    return frame.framed(column_of(*blocks), pixel_ratio=pixel_ratio)
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,8 @@ class _Page:
     def text(self, text: str, type_: Type, width: int | None = None, align: Align = "left") -> Image.Image:
         return text_block(text, self.width if width is None else width, type_, pixel_ratio=self.ratio, align=align)
 
-    def blank(self, points: int, width: int | None = None) -> Image.Image:
-        return Image.new("RGB", (self.width if width is None else width, points * self.ratio), WHITE)
-
-    def head(self, title: str, subtitle: str) -> Image.Image:
-        text = column_of(self.text(title, TITLE), self.text(subtitle, SUBTITLE), gap_px=3 * self.ratio)
-        return column_of(text, self.blank(16)) if text.height else text
+    def blank(self, points: int) -> Image.Image:
+        return frame.blank(self.width, points * self.ratio)
 
     def column_headings(self, headings: Sequence[str]) -> Image.Image:
         set_ = [self.text(heading, HEADING, self.tile, "centre") for heading in headings]
@@ -132,25 +129,9 @@ class _Page:
 
     def shared_bar(self, bar: ColourBar | None) -> Image.Image:
         if bar is None:
-            return Image.new("RGB", (self.width, 0), WHITE)
+            return self.blank(0)
         width = min(self.width - self.x(0), round(1.6 * self.tile))
-        said = self.text("One scale for all maps", Type(10.5, GREY), width)
-        column = column_of(said, bar_picture(bar, width, pixel_ratio=self.ratio), gap_px=3 * self.ratio)
-        block = Image.new("RGB", (self.width, column.height), WHITE)
+        column = frame.shared_bar(bar, width, pixel_ratio=self.ratio)
+        block = frame.blank(self.width, column.height)
         block.paste(column, (self.x(0), 0))
         return column_of(self.blank(ROW_GAP), block)
-
-    def foot(self, footer: str) -> Image.Image:
-        text = self.text(footer, FOOTER)
-        if not text.height:
-            return text
-        rule = self.blank(24)
-        y = 16 * self.ratio
-        ImageDraw.Draw(rule).rectangle((0, y, self.width, y + self.ratio - 1), fill=FAINT)
-        return column_of(rule, text)
-
-    def framed(self, content: Image.Image) -> Image.Image:
-        margin = MARGIN * self.ratio
-        page = Image.new("RGB", (content.width + 2 * margin, content.height + 2 * margin), WHITE)
-        page.paste(content, (margin, margin))
-        return page

@@ -42,7 +42,7 @@ def picture(tile: Tile, width_px: int, pixel_ratio: int) -> Image.Image:
     if tile.image is None:
         square = Image.new("RGB", (width_px, width_px), _EMPTY)
         return _with_text(square, tile.warning, ABSENT, _EMPTY, pixel_ratio)
-    fitted = _fitted(_as_image(tile.image), width_px, pixels=tile.pixels)
+    fitted = fit(as_image(tile.image), width_px, pixels=tile.pixels)
     return _with_text(fitted, tile.warning, WARNING, WHITE, pixel_ratio) if tile.warning else fitted
 
 
@@ -66,7 +66,8 @@ def column_of(*blocks: Image.Image, gap_px: int = 0) -> Image.Image:
     return column
 
 
-def _as_image(image: Image.Image | np.ndarray) -> Image.Image:
+def as_image(image: Image.Image | np.ndarray) -> Image.Image:
+    """Of a Pillow image or uint8 (H, W, 3). Raises :class:`ConvscopeError` for other arrays."""
     if isinstance(image, Image.Image):
         return image.convert("RGB")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -74,7 +75,8 @@ def _as_image(image: Image.Image | np.ndarray) -> Image.Image:
     return Image.fromarray(image)
 
 
-def _fitted(image: Image.Image, side_px: int, *, pixels: bool) -> Image.Image:
+def fit(image: Image.Image, side_px: int, *, pixels: bool = False) -> Image.Image:
+    """The image in a square of that side, smoothly or with its pixels left visible; a high one is centred on white."""
     share = side_px / max(image.size)
     size = max(1, round(share * image.width)), max(1, round(share * image.height))
     if pixels and share > 1:

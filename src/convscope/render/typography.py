@@ -39,7 +39,10 @@ def font(size_px: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 
 def wrap(text: str, face: ImageFont.FreeTypeFont, width_px: int, most: int) -> list[str]:
-    """``text`` in at most ``most`` lines of ``width_px``: broken at spaces, inside a word only where it must be."""
+    """``text`` in at most ``most`` lines of ``width_px``: broken at spaces, inside a word only where it must be.
+
+    A word that is broken is so after a dot, if it has one there: ``features.3.`` and ``expand1x1``.
+    """
     lines: list[str] = []
     rest = " ".join(text.split())
     while rest and len(lines) < most:
@@ -48,10 +51,17 @@ def wrap(text: str, face: ImageFont.FreeTypeFont, width_px: int, most: int) -> l
             if len(lines) == most - 1:
                 lines.append(_shortened(rest, face, width_px))
                 return lines
-            end = rest.rfind(" ", 1, end + 1) if " " in rest[1 : end + 1] else end
+            end = _line_end(rest, end)
         lines.append(rest[:end].rstrip())
         rest = rest[end:].lstrip()
     return lines
+
+
+def _line_end(text: str, most: int) -> int:
+    """Where a line of at most ``most`` letters ends: at a space, else after a dot (of a layer's name), else there."""
+    if " " in text[1 : most + 1]:
+        return text.rfind(" ", 1, most + 1)
+    return text.rfind(".", 1, most) + 1 or most
 
 
 def _fitting(text: str, face: ImageFont.FreeTypeFont, width_px: int) -> int:

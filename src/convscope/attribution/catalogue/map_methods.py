@@ -151,6 +151,7 @@ MAP_METHODS = (
         ),
         zero=_SILENT,
         source="Muhammad & Yeasin 2020",
+        classless=True,
     ),
     Method(
         name="guided-grad-cam",
