@@ -11,6 +11,7 @@ has one, and without it beside.
 
 import argparse
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -143,6 +144,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--only", choices=COUNTS, action="append", help="a method; may be given more than once")
     options = parser.parse_args()
+    os.environ.setdefault("TQDM_DISABLE", "1")  # grad-cam draws bars
     torch.set_num_threads(options.threads)
     print(f"torch {torch.__version__}, {options.device}, {options.threads} threads, {options.rounds} rounds")
     for method in options.only or COUNTS:

@@ -1,5 +1,6 @@
 """What every method that weighs a layer's maps does alike: layers, targets, batches, precision, spellings of a ReLU."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,30 @@ def test_several_layers_give_a_dict_equal_to_single_calls(method: Callable[..., 
         found = method(net, x, target=1, layer=layers)
         assert list(found) == list(layers)
         assert all(torch.equal(found[layer], method(net, x, target=1, layer=layer)) for layer in layers)
+
+
+class _Windows(nn.Module):
+    """A map cut into four windows, which stand in the batch axis; and put together again."""
+
+    def __init__(self, together: bool) -> None:
+        super().__init__()
+        self.together = together
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.together:
+            return x.unflatten(0, (-1, 2, 2)).permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+        return x.unflatten(2, (2, -1)).unflatten(4, (2, -1)).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+
+
+@EVERY
+def test_windows_that_stand_in_the_batch_axis_are_not_taken_for_images(method: Callable[..., Tensor]) -> None:
+    """As inside timm's Swin: four maps of one image would be returned."""
+    parts = dict(nets.plain().named_children())
+    parts["relu1"] = nn.Sequential(parts["relu1"], _Windows(False), _Windows(True))
+    net, x = nn.Sequential(OrderedDict(parts)), nets.images(2)
+    assert torch.equal(method(net, x, target=1, layer="relu1"), method(nets.plain(), x, target=1, layer="relu1"))
+    with pytest.raises(ConvscopeError, match=r"for 2 image\(s\): its first axis is not one of images"):
+        method(net, x, target=1, layer="relu1.1")
 
 
 @EVERY

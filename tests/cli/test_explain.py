@@ -20,6 +20,10 @@ from convscope.results import Comparison
 from tests.standalone import Page
 
 
+SLOW = ", ".join(name for name, method in METHODS.items() if method.slow)
+NOTE = f"note: {SLOW} take hundreds of passes and were left out; --method all has them\n"
+
+
 @pytest.fixture(scope="module")
 def small(net: str) -> cs.Network:
     with torch.random.fork_rng(devices=[]):
@@ -51,7 +55,7 @@ def test_the_default_is_every_method_on_one_sheet_a_photo(cli, photos: Path) -> 
     expected = ["cat.methods.png", "coffee.methods.png", "rocket.methods.png"]
     assert files() == expected
     assert result.stdout.splitlines() == [f"convscope-out/{name}" for name in expected]
-    assert result.stderr == ""
+    assert result.stderr == NOTE
     for name in expected:
         with Image.open(Path("convscope-out") / name) as sheet:
             sheet.load()
@@ -190,10 +194,11 @@ def test_what_does_not_apply_is_named_on_stderr_and_in_the_json(cli, photos: Pat
     (entry,) = json.loads(result.stdout)
     refused = ["guided-backprop", "guided-saliency", "deconvnet", "guided-grad-cam"]
     assert list(entry["left_out"]) == refused
-    lines = result.stderr.splitlines()
+    assert result.stderr.endswith(NOTE)
+    lines = result.stderr.splitlines()[:-1]
     assert [line.split(" left out: ")[0] for line in lines] == [f"cat.jpg: {name}" for name in refused]
     assert all("1 x Hidden" in line for line in lines)
-    assert set(entry["maps"]) == set(METHODS) - set(refused)
+    assert set(entry["maps"]) == {name for name, method in METHODS.items() if not method.slow} - set(refused)
 
 
 def test_maps_that_are_zero_everywhere_are_named_on_stderr(cli, photos: Path, tmp_path: Path, sheets) -> None:
@@ -318,7 +323,8 @@ def test_a_matrix_of_all_methods_leaves_columns_empty(cli, photos: Path, net: st
         "guided-backprop", "guided-saliency", "deconvnet", "guided-grad-cam",
     }  # fmt: skip
     assert result.stderr.startswith("3 photos: guided-backprop left out: ")
-    assert result.stderr.count("\n") == 4
+    assert result.stderr.endswith(NOTE)
+    assert result.stderr.count("\n") == 4 + 1
 
 
 @pytest.mark.parametrize(

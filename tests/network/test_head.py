@@ -39,6 +39,7 @@ from tests.untouched import watch
         (heads.attention_below_a_convolutional_head, "relu#1"),
         (heads.backbone, "stage2"),
         (heads.rectified_before_the_mean, "features"),
+        (heads.tokens, "patches"),
     ],
 )
 def test_the_last_map_before_the_head(factory: Callable[..., nn.Module], layer: str) -> None:
@@ -85,18 +86,12 @@ def test_golden_layers_of_real_networks(squeezenet: nn.Module, resnet20: nn.Modu
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        (heads.tokens, r"_Tokens's maps end at 'patches'; what follows works on tokens \(b, n, c\)"),
         (nets.mlp, r"Sequential has no layer that gives maps \(b, c, h, w\) larger than 1 x 1"),
     ],
 )
 def test_networks_without_a_last_map_are_refused(factory: Callable[..., nn.Module], message: str) -> None:
     with pytest.raises(ConvscopeError, match=message):
         default_layer(factory(), nets.images())
-
-
-def test_a_vision_transformer_is_refused() -> None:
-    with pytest.raises(ConvscopeError, match="VisionTransformer's maps end at 'conv_proj'; what follows"):
-        default_layer(empty("vit_b_16"), torch.zeros(1, 3, 224, 224))
 
 
 def test_several_inputs_and_inputs_that_are_written_into() -> None:

@@ -52,7 +52,6 @@ def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- the bundled model ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.global_rng
 @pytest.mark.parametrize("spec", [None, "bundled:tiny50"])
 def test_the_model_in_the_box(spec: str | None) -> None:
     """Oracle: the file in the package, read by safetensors itself."""

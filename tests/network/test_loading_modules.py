@@ -96,15 +96,13 @@ def test_a_callable_of_the_users_own_prepares_photos_and_is_checked() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("resnet50", "no model 'resnet50'; did you mean 'torchvision:resnet50'.*; a model is torchvision:NAME, pack"),
+        ("resnet50", "no model 'resnet50'; did you mean 'torchvision:resnet50'.*; a model is torchvision:NAME, timm"),
         ("torchvision:resnet5O", "no classifier 'resnet5O' in torchvision; did you mean 'resnet50'"),
         ("torchvision:RESNET50", "did you mean 'resnet50'"),
         ("torchvision:", "no model 'torchvision:'"),
         ("torchvision:fcn_resnet50", "no classifier 'fcn_resnet50' in torchvision"),
         ("tiny50", "no model 'tiny50'; did you mean 'bundled:tiny50'"),
         ("bundled:tiny5", "no bundled model 'tiny5'; there is bundled:tiny50"),
-        ("timm:resnet50", "timm models cannot be loaded by name yet"),
-        ("hf:org/name", "Hugging Face models cannot be loaded by name yet"),
         ("model.pt2", "exported programs"),
         ("nowhere.models:make", "no model 'nowhere.models:make'"),
     ],

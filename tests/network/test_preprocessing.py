@@ -149,6 +149,20 @@ class TestView:
         assert np.array_equal(np.asarray(Preprocess(256, 224).view(picture)), np.asarray(picture)[25:375, 75:425])
         assert np.array_equal(np.asarray(Preprocess(64, 64).view(photo(90, 90))), np.asarray(photo(90, 90)))
 
+    def test_is_the_whole_photo_where_both_sides_are_squeezed(self):
+        """Hugging Face's ViT; then with a crop, which is a share of each side by itself."""
+        picture = photo(500, 400)
+        assert np.array_equal(np.asarray(Preprocess((32, 32), None).view(picture)), np.asarray(picture))
+        assert Preprocess((32, 32), None)(picture).shape == (1, 3, 32, 32)
+        squeezed = Preprocess((40, 40), 32)
+        assert squeezed.window(picture.size) == (50, 40, 450, 360)
+        assert np.array_equal(np.asarray(squeezed.view(picture)), np.asarray(picture)[40:360, 50:450])
+
+    def test_a_crop_may_start_at_a_rounded_or_at_a_cut_off_half(self):
+        """23 - 20 = 3: torchvision starts at round(1.5) = 2, Hugging Face at 1."""
+        assert Preprocess(None, 20).window((23, 20)) == (2, 0, 22, 20)
+        assert Preprocess(None, 20, crop_rounding="down").window((23, 20)) == (1, 0, 21, 20)
+
     def test_shows_the_black_bars_that_the_network_sees(self):
         picture = Image.new("RGB", (100, 50), (200, 100, 50))
         view = np.asarray(Preprocess(8, 20).view(picture))  # window (-12.5, -37.5, 112.5, 87.5)

@@ -325,3 +325,11 @@ def test_scores_keep_the_networks_precision_and_its_graph(dtype: torch.dtype) ->
     for found in (of(None, logits), of([0, 1], logits), of(target, logits)):
         assert found.dtype == dtype
         assert found.requires_grad
+
+
+def test_one_of_several_names_with_commas_between_them() -> None:
+    """ImageNet's synonyms, as timm and Hugging Face print them; the whole name goes first, a shared one is refused."""
+    names = ["tench, Tinca tinca", "crane", "crane, lifting machine", "tabby, tabby cat"]
+    assert [class_index(n, names) for n in ("tinca_tinca", "Tabby", "lifting machine", "crane")] == [0, 3, 2, 1]
+    with pytest.raises(ConvscopeError, match="class name 'bat' is shared by classes 0, 1"):
+        class_index("bat", ["bat, animal", "bat, club"])

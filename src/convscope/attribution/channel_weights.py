@@ -71,7 +71,7 @@ def channel_maps(
         for ask in asked:
             run = forward(model, ask.about(ask.image), target=ask.target, layers=names, score=score, wrt=wrt)
             # raw before the maths: sums over channels in half precision would lose what it has
-            maps = {name: raw(as_maps(run.activations[name], size, name)) for name in names}
+            maps = {name: raw(as_maps(run.activations[name], size, name, batch=1)) for name in names}
             every = len(asked) * sum(one.shape[1] for one in maps.values())
 
             def tell(count: int, every: int = every) -> None:
@@ -84,7 +84,8 @@ def channel_maps(
                 weights = weigh(Trials(ask, name, one, raw(run.scores[0]), batch, tell))
                 values = weighted_map(one, weights[None].to(one))
                 found.setdefault(name, []).append(values.relu() if relu else values)
-    return as_asked(layer, {name: torch.cat(each) for name, each in found.items()})
+        # within the block: a tensor that inference mode makes could never be given to autograd
+        return as_asked(layer, {name: torch.cat(each) for name, each in found.items()})
 
 
 @runtime_checkable

@@ -92,5 +92,6 @@ def eigen_cam(
         names = layer_names(model, x, layer)
         # the whole pass, though its end is not needed: a layer that runs again must be refused, not taken at its first
         run = forward(model, x, target=no_class if target is None else target, layers=names, wrt=wrt)
-        maps = {name: eigen_cam_map(raw(as_maps(run.activations[name], size, name))) for name in names}
+        found = {name: as_maps(run.activations[name], size, name, batch=len(image)) for name in names}
+        maps = {name: eigen_cam_map(raw(each)) for name, each in found.items()}
     return as_asked(layer, maps)

@@ -35,16 +35,21 @@ def filling(
     Raises:
         ConvscopeError: another word, or values of a shape that does not fit.
     """
-    if fill is None or fill == "mean":
+    if fill is None:
         return torch.zeros_like(x)
     if isinstance(fill, str):
+        if fill == "mean":
+            return torch.zeros_like(x)
         if fill == "noise":
             device = generator.device if generator is not None else None  # drawn where the generator lives
             return torch.randn(x.shape, generator=generator, dtype=torch.float32, device=device).to(x)
         if fill == "blur":
             return blur(x, BLUR_SIGMA_FRACTION * min(x.shape[2:]))
         raise ConvscopeError(f"{named}={fill!r} is none of 'mean', 'blur', 'noise', a number, one a channel, an image")
-    values = torch.as_tensor(fill, dtype=x.dtype, device=x.device)
+    try:
+        values = torch.as_tensor(fill, dtype=x.dtype, device=x.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise ConvscopeError(f"{named}={fill!r} is no number, one a channel, image or word") from None
     if values.ndim == 0 or (values.ndim == 1 and len(values) in (1, x.shape[1])):
         return values.reshape(1, -1, 1, 1).expand_as(x)
     if values.ndim == 4 and values.shape[0] in (1, len(x)) and values.shape[1:] == x.shape[1:]:

@@ -116,10 +116,14 @@ def guided_backprop(
 ) -> Float[Tensor, "b c H W"] | Float[Tensor, "b H W"]:
     """The gradient with every rectifier passing on positive signal only (Springenberg et al. 2014).
 
-    Arguments as ``gradient``, and:
-
     Args:
+        model: any module; evaluated in evaluation mode and given back as it was.
+        x: ``(b, c, H, W)`` network input, or a tuple or dict of inputs of which ``wrt`` is explained.
+        target: as for ``gradient``.
+        score: ``"logit"`` or ``"probability"``, of class targets.
+        wrt: which of several inputs is explained.
         partial: accept nonlinearities that are no rectifiers, and leave them plain.
+        reduce: one map of the channels, see ``reduce_channels``; None keeps them.
 
     Raises:
         ConvscopeError: also where the recorded graph cannot be seen into, or has no rectifier to guide.

@@ -58,8 +58,8 @@ def unit_importance(
         activation = run.activations[name]
         (gradient,) = gradient_of(run.scores, [activation], [f"layer {name!r}"])
         products = raw(gradient) * raw(activation)
-    axis = unit_axis(products, image_size(x, wrt), name)
-    return products.movedim(axis, 1).flatten(2).sum(2) if products.ndim > 2 else products
+        axis = unit_axis(products, image_size(x, wrt), name, batch=len(run.image))
+        return products.movedim(axis, 1).flatten(2).sum(2) if products.ndim > 2 else products
 
 
 def most_important_units(
@@ -97,6 +97,6 @@ def normalised_after(model: nn.Module, x: Inputs, layers: Sequence[str], *, wrt:
             return ()
         norms = [node for node in nodes(run.scores) if operation(node).endswith("BatchNorm")]
         copies = [norm.next_functions[0][0] for norm in norms]
-        sources = {copy.next_functions[0] for copy in copies if copy is not None and copy.next_functions}
+        sources = {edge for copy in copies if copy is not None for edge in copy.next_functions}
         edges = {layer: get_gradient_edge(run.activations[layer]) for layer in layers}
     return tuple(layer for layer, edge in edges.items() if (edge.node, edge.output_nr) in sources)

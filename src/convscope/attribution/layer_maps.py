@@ -110,13 +110,14 @@ def gradient_maps(
         run = forward(model, x, target=target, layers=names, graph_from=names, score=score, wrt=wrt)
         recorded = [run.activations[name] for name in names]
         # raw before the maths: sums over channels in half precision would lose what it has
-        activations = {name: raw(as_maps(a, size, name)) for name, a in zip(names, recorded, strict=True)}
+        count = len(run.image)
+        activations = {name: raw(as_maps(a, size, name, batch=count)) for name, a in zip(names, recorded, strict=True)}
         for name, activation in activations.items():
             if admit is not None:
                 admit(name, activation)
         gradients = gradient_of(run.scores, recorded, [f"layer {name!r}" for name in names])
         maps: dict[str, Tensor] = {}
         for name, gradient in zip(names, gradients, strict=True):
-            values = formula(activations[name], raw(as_maps(gradient, size, name)))
+            values = formula(activations[name], raw(as_maps(gradient, size, name, batch=count)))
             maps[name] = values.relu() if relu else values
     return as_asked(layer, maps)

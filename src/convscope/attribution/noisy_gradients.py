@@ -65,7 +65,10 @@ class RunningMoments:
 
 def noise_sigma(image: Float[Tensor, "1 c H W"], noise: float) -> float:
     """A share of one image's max - min, over its channels and pixels; 0 for a constant one."""
-    return noise * float(image.max() - image.min())
+    span = float(image.max() - image.min())
+    if not math.isfinite(span):  # noise without end would leave nothing of the image, and a ReLU's gradient hides it
+        raise ConvscopeError("the image has values that are not finite (NaN or infinite): noise has no share of its range")
+    return noise * span
 
 
 def draw_noise(count: int, image: Tensor, generator: torch.Generator) -> Float[Tensor, "n c H W"]:

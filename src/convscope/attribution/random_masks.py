@@ -27,6 +27,7 @@ like evidence; two seeds tell (maps of two on the bundled network, four photos, 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import index
 
 import torch
 from jaxtyping import Float
@@ -58,7 +59,10 @@ class MaskGrid:
 
 def mask_grid(size: tuple[int, int], cells: Cells) -> MaskGrid:
     """The grid for ``cells`` cells over the picture, or (rows, columns) of them; a cell is a pixel at least."""
-    down, across = (cells, cells) if isinstance(cells, int) else cells
+    try:
+        down, across = map(index, cells if isinstance(cells, Sequence) else (cells, cells))
+    except (TypeError, ValueError):
+        raise ConvscopeError(f"cells={cells!r}: give a whole number, or two as (rows, columns)") from None
     if min(down, across) < 1:
         raise ConvscopeError(f"cells={cells}: a mask has at least one cell a side")
     cell = (math.ceil(size[0] / down), math.ceil(size[1] / across))

@@ -37,7 +37,7 @@ from convscope.network.questions import questions
 from convscope.network.taps import Edit, tap
 from convscope.network.targets import Unit, class_logits
 
-Values = Mapping[Unit, Tensor]
+Values = Mapping[Unit, Tensor | float]
 _EXACT = {torch.float64: 1e-9, torch.float32: 1e-4}  # in other precisions a head is not told from its like
 
 
@@ -54,7 +54,7 @@ def replaced(activation: Tensor, values: Values, axis: int = 1) -> Tensor:
     """
     edited = activation.clone()
     for unit, value in values.items():
-        place = unit_part(edited, unit, axis)
+        place, value = unit_part(edited, unit, axis), torch.as_tensor(value)
         if value.ndim and (value.shape[1:] != place.shape[1:] or len(value) not in (1, len(place))):
             raise ConvscopeError(
                 f"unit {unit} has activations of shape {tuple(place.shape)}, and cannot be given {tuple(value.shape)}: "
@@ -127,7 +127,7 @@ def effect_of_each(
     asked = questions(model, x, target=class_logits, wrt=wrt)
     with evaluation(model), torch.no_grad():
         first = layer_outputs(model, asked[0].inputs, [layer])[layer]
-        numbers = _numbers(units, first.shape[unit_axis(first, size, layer)], layer)
+        numbers = _numbers(units, first.shape[unit_axis(first, size, layer, batch=1)], layer)
         if (known := _read_off_the_head(model, x, layer, numbers, batch)) is not None:
             return known
         found: list[Tensor] = []
@@ -137,7 +137,7 @@ def effect_of_each(
                 found.append(raw(class_logits(run_model(model, inputs))))
             if on_step is not None:
                 on_step(sum(map(len, found)), len(asked) * len(numbers))
-    return torch.cat(found).reshape(len(asked), len(numbers), -1)
+        return torch.cat(found).reshape(len(asked), len(numbers), -1)
 
 
 def _read_off_the_head(model: nn.Module, x: Inputs, layer: str, numbers: Tensor, batch: int) -> Tensor | None:

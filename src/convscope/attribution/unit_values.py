@@ -49,8 +49,16 @@ def image_size(x: Inputs, wrt: int | str) -> tuple[int, int]:
     return height, width
 
 
-def unit_axis(activation: Tensor, size: tuple[int, int], layer: str) -> int:
-    """The axis of a layer's output that holds its units: 1 of ``(b, c)``, else that of its channels."""
+def unit_axis(activation: Tensor, size: tuple[int, int], layer: str, *, batch: int | None = None) -> int:
+    """The axis of a layer's output that holds its units: 1 of ``(b, c)``, else that of its channels.
+
+    ``batch`` is the number of images, where an output of another number is to be refused.
+    """
+    if batch is not None and len(activation) != batch:
+        raise ConvscopeError(
+            f"layer {layer!r} gives {tuple(activation.shape)} for {batch} image(s): its first axis is not one of "
+            "images; name the layer around it"
+        )
     return 1 if activation.ndim == 2 else channel_axis(activation, size, layer)
 
 

@@ -82,6 +82,8 @@ def explain(
     )
     done = _run(photos, plan, out, endings, parts)
     photos.refuse_if_none()
+    if plan.note:
+        say(plan.note)
     if as_json:
         print(json.dumps(done, indent=1, ensure_ascii=False))
     else:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from convscope.cli.method_options import for_networks
 from convscope.cli.outputs import name_part
-from convscope.cli.running import say
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
@@ -24,13 +23,14 @@ Sheet = Callable[[Any, "Step"], "Comparison"]
 class Plan:
     """One kind of sheet: ``name`` goes into the file's name, ``steps`` is how many maps a photo takes.
 
-    ``whole_folder`` makes one sheet of all photos; else ``sheet`` makes one for each.
+    ``whole_folder`` makes one sheet of all photos; else ``sheet`` makes one for each. ``note`` is said at the end.
     """
 
     name: str
     steps: int
     sheet: Sheet
     whole_folder: "Callable[[Mapping[str, Any], Step], Comparison] | None" = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,15 @@ class Request:
         asked = [kind, *(name_part(part) for part in (self.targets, self.layers) if part)]
         return ".".join(asked)
 
-    def methods_of_a_sheet(self) -> list[str]:
-        """Those that were named; else all, without those of hundreds of passes unless ``all`` was said."""
+    def methods_of_a_sheet(self) -> tuple[list[str], str]:
+        """Those that were named; else all, but those of hundreds of passes only where ``all`` was said, and a note."""
         from convscope.attribution.registry import METHODS
 
         if self.methods:
-            return self.methods
+            return self.methods, ""
         slow = [] if self.every else [name for name, method in METHODS.items() if method.slow]
-        if slow:
-            say(f"note: {', '.join(slow)} take hundreds of passes and are left out; --method all has them")
-        return [name for name in METHODS if name not in slow]
+        note = f"note: {', '.join(slow)} take hundreds of passes and were left out; --method all has them"
+        return [name for name in METHODS if name not in slow], note if slow else ""
 
     def one_method(self, default: str = "grad-cam") -> str:
         """The method of a sheet that compares something else.
@@ -172,7 +171,7 @@ def _check_names(r: Request) -> None:
 def _methods(r: Request) -> Plan:
     from convscope.comparisons import compare_methods
 
-    methods = r.methods_of_a_sheet()
+    methods, note = r.methods_of_a_sheet()
     r.refuse_unused(methods)
 
     def sheet(photo: Any, step: "Step") -> "Comparison":
@@ -181,7 +180,7 @@ def _methods(r: Request) -> Plan:
             skip_refused=not r.methods, step=step,
         )  # fmt: skip
 
-    return Plan(r.named(name_part(r.methods) or "methods"), len(methods), sheet)
+    return Plan(r.named(name_part(r.methods) or "methods"), len(methods), sheet, note=note)
 
 
 def _targets(r: Request, top_classes: int | None) -> Plan:
@@ -243,7 +242,7 @@ def _matrix(r: Request) -> Plan:
     from convscope.comparisons import compare_photos
 
     by_layer = len(r.layers) > 1
-    columns = r.layers if by_layer else r.methods_of_a_sheet()
+    columns, note = (r.layers, "") if by_layer else r.methods_of_a_sheet()
     method = r.one_method() if by_layer else "grad-cam"
     if not by_layer:
         r.refuse_unused(columns)
@@ -260,6 +259,7 @@ def _matrix(r: Request) -> Plan:
         len(columns),
         lambda photo, step: whole({"photo": photo}, step),
         whole,
+        note,
     )
 
 

@@ -4,7 +4,8 @@ The default layer is the last spatial output before the head and its pooling. It
 names: going back from the end, pooling, dropout and maps of the classes themselves (SqueezeNet's 1x1
 convolution) are passed over; what remains last is the layer. Where several modules hand on that same tensor,
 the outermost is taken (``layer4``, not ``layer4.2``), except for an unnamed sequence of different things
-(``features`` of VGG or SqueezeNet), which is a trunk rather than a layer.
+(``features`` of VGG or SqueezeNet), which is a trunk rather than a layer. Where tokens follow that map, or there is
+none, the network is a transformer and the layer is found by ``token_layers``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ from convscope.network.evaluation import evaluation
 from convscope.network.layers import LayerOutput, copied, named_layers, numbered, run_model, trace_layers
 from convscope.network.taps import tap
 from convscope.network.targets import class_logits
+from convscope.network.token_grids import as_maps
+from convscope.network.token_layers import image_size, last_token_layer
 
 _POOLING = (
     nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.LPPool2d, nn.FractionalMaxPool2d,
@@ -73,10 +76,13 @@ def _last_spatial(model: nn.Module, x: Any) -> str:
     while at >= 0:
         at = _inner(found, at)
         if _is_map(found[at]) and not (at >= head and found[at].shape[1] == found[head].shape[1]):
-            _refuse_tokens(model, found, at)
+            if any(len(step.shape) == 3 for step in found[at + 1 :]):
+                return last_token_layer(model, x)
             _refuse_one_cell(model, found[:head], at)
             return found[at].name
         at -= 1
+    if any(len(step.shape) == 3 for step in found):
+        return last_token_layer(model, x)
     raise ConvscopeError(f"{type(model).__name__} has no layer that gives maps (b, c, h, w) larger than 1 x 1")
 
 
@@ -93,14 +99,6 @@ def _steps(model: nn.Module, x: Any) -> tuple[list[_Step], Any]:
     output = trace_layers(model, x, visit)
     names = numbered([step.name for step in found])
     return [replace(step, name=name) for step, name in zip(found, names, strict=True)], output
-
-
-def _refuse_tokens(model: nn.Module, found: Sequence[_Step], at: int) -> None:
-    if any(len(step.shape) == 3 for step in found[at + 1 :]):
-        raise ConvscopeError(
-            f"{type(model).__name__}'s maps end at {found[at].name!r}; what follows works on tokens (b, n, c), so "
-            "there is no last map to take by default; name a layer that gives maps"
-        )
 
 
 def _refuse_one_cell(model: nn.Module, found: Sequence[_Step], at: int) -> None:
@@ -176,9 +174,7 @@ def linear_head(model: nn.Module, x: Any, layer: str) -> tuple[Head, Tensor, Ten
     """
     with evaluation(model), torch.no_grad(), tap(model, layer) as seen:
         logits = class_logits(run_model(model, copied(x)))
-        activation = seen[layer]
-    if activation.ndim != 4:
-        raise ConvscopeError(f"layer {layer!r} gives {tuple(activation.shape)}, not maps (b, c, h, w)")
+        activation = as_maps(seen[layer], image_size(x), layer, batch=len(logits))
     for weights, bias in _candidates(model, activation.shape[1], logits.shape[1]):
         for rectified_input in (False, True):
             maps = class_maps(activation.relu() if rectified_input else activation, weights, bias)

@@ -2,6 +2,7 @@
 
     bundled:tiny50               the model in the box; also what no name at all means
     torchvision:resnet50         with its pretrained weights, transforms and class names
+    timm:resnet18                likewise; hf:ORG/NAME or hf:path/to/folder likewise: extras to install
     package.module:factory       a user's own model; path/file.py:factory likewise
     a live nn.Module             taken as it is: its mode and device stay
 
@@ -12,6 +13,7 @@ of a head that has another one, which then needs weights of its own.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -27,8 +29,8 @@ from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preproc
 from convscope.network.weights import load_into, read_weights
 
 BUNDLED = "bundled:tiny50"
-
-_LATER = {"timm": "timm models", "hf": "Hugging Face models"}
+# built with first weights that are then replaced: the caller's random numbers go on as if nothing had been drawn
+_NAMED = ("bundled", "torchvision", "timm", "hf")
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,22 +140,30 @@ def _find(spec: str | nn.Module | None, weights: str | Path | None, names: tuple
         return zoo.Found(spec, None, (), type(spec).__name__)
     spec = spec or BUNDLED
     kind, _, name = spec.partition(":")
-    if kind in _LATER:
-        raise ConvscopeError(
-            f"{spec}: {_LATER[kind]} cannot be loaded by name yet; give path/file.py:factory or a live module"
-        )
     if spec.endswith(".pt2"):
         raise ConvscopeError(f"{spec}: exported programs (.pt2) cannot be loaded yet")
     if not name:
         raise ConvscopeError(f"no model {spec!r}{zoo.meant(spec)}; a model is {', '.join(zoo.FORMS)}")
-    if kind == "bundled":
-        found = zoo.bundled(name, pretrained=weights is None)
-    elif kind == "torchvision":
-        found = zoo.from_torchvision(name, pretrained=weights is None, classes=len(names))
-    else:
-        module, constants = build_from_factory(spec)
-        found = zoo.from_constants(module, constants, spec)
+    with nullcontext() if str(weights) == "random" or kind not in _NAMED else torch.random.fork_rng(devices=[]):
+        found = _built(spec, kind, name, weights is None, len(names), trust)
     return _with_weights(found, weights, names, trust)
+
+
+def _built(spec: str, kind: str, name: str, pretrained: bool, classes: int, trust: bool) -> zoo.Found:
+    if kind == "bundled":
+        return zoo.bundled(name, pretrained=pretrained)
+    if kind == "torchvision":
+        return zoo.from_torchvision(name, pretrained=pretrained, classes=classes)
+    if kind == "timm":
+        from convscope.network.timm_models import from_timm
+
+        return from_timm(name, pretrained=pretrained, classes=0 if pretrained else classes)
+    if kind == "hf":
+        from convscope.network.hf_models import from_hf
+
+        return from_hf(name, pretrained=pretrained, classes=0 if pretrained else classes, trust_pickle=trust)
+    module, constants = build_from_factory(spec)
+    return zoo.from_constants(module, constants, spec)
 
 
 def _with_weights(found: zoo.Found, weights: str | Path | None, names: tuple[str, ...], trust: bool) -> zoo.Found:
@@ -172,15 +182,21 @@ def _with_weights(found: zoo.Found, weights: str | Path | None, names: tuple[str
     content = read_weights(file, trust_pickle=trust)
     if isinstance(content, nn.Module):
         return replace(found, module=content, name=f"{found.name} ({file.name})")
-    load_into(found.module, content, file, classes=len(names) or None)
+    load_into(found.module, found.renamed(content), file, classes=len(names) or None)
     return replace(found, name=f"{found.name} ({file.name})")
 
 
 def _adjusted(
     found: zoo.Found, size: int | None, mean: Sequence[float] | None, std: Sequence[float] | None
-) -> tuple[Preprocess, tuple[str, ...]]:
+) -> tuple["Preprocess | Callable[[Image.Image], Tensor]", tuple[str, ...]]:
     base = found.preprocess
     notes: list[str] = []
+    if base is not None and not isinstance(base, Preprocess):
+        if not size is mean is std is None:
+            raise ConvscopeError(
+                f"{found.name} has a transform of its own that size, mean and std cannot change; give preprocess="
+            )
+        return base, ("the network's own transform is no resizing and cropping: maps are drawn on what it gives",)
     if base is None:
         _refuse_other_channels(found.module, mean, std)
         side = found.size or 224

@@ -4,7 +4,8 @@ The numbers are torchvision's (``transforms._presets.ImageClassification`` on a 
 importing it:
 
 - the photo (w, h) becomes (size, floor(size h / w)) for w <= h, by Pillow's antialiased resampling;
-- the crop starts at ``round((side - crop) / 2)``, Python's rounding to even;
+- the crop starts at ``round((side - crop) / 2)``, Python's rounding to even (``crop_rounding="down"``: rounded down,
+  as Hugging Face does);
 - a crop larger than the resized photo is filled up with black *before* normalisation, the smaller half of an odd
   border on the left and at the top: the network then sees black bars, and so does whoever looks at ``view``;
 - x = (pixel / 255 - mean) / std in float32.
@@ -39,16 +40,18 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Preprocess:
     """How a photo becomes the input of one network. Call it with a photo.
 
-    ``size``: pixels of the shorter side after resizing, None leaves the photo's; ``crop``: pixels of the centre crop,
+    ``size``: pixels of the shorter side after resizing, or (height, width) of both whatever the photo's shape (Hugging
+    Face's ViT squeezes so), None leaves the photo's; ``crop``: pixels of the centre crop,
     one number for a square or (height, width), None keeps the whole; ``mean`` and ``std``: one number a channel, in
     units of pixel / 255.
     """
 
-    size: int | None
+    size: int | tuple[int, int] | None
     crop: int | tuple[int, int] | None
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: Interpolation = "bilinear"
+    crop_rounding: Literal["even", "down"] = "even"
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not self.mean:
@@ -60,7 +63,8 @@ class Preprocess:
                 f"mean must be finite and std positive, but mean={self.mean}, std={self.std} were given"
             )
         _known(self.interpolation)
-        if any(side < 1 for side in (self.size or 1, *(self._crop or ()))) or self.size == 0:
+        sides = self.size if isinstance(self.size, tuple) else () if self.size is None else (self.size,)
+        if any(side < 1 for side in (*sides, *(self._crop or ()))):
             raise ConvscopeError(f"sizes are at least 1 pixel, but size={self.size}, crop={self.crop} were given")
 
     @classmethod
@@ -118,6 +122,8 @@ class Preprocess:
     def _resized_size(self, width: int, height: int) -> tuple[int, int]:
         if self.size is None:
             return width, height
+        if isinstance(self.size, tuple):
+            return self.size[1], self.size[0]
         short, long = sorted((width, height))
         new_long = int(self.size * long / short)
         if self.size * new_long > MAX_PIXELS:
@@ -130,8 +136,13 @@ class Preprocess:
     def _crop_box(self, width: int, height: int) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) in the resized photo; negative where black bars are added."""
         crop_height, crop_width = self._crop or (height, width)
-        left, top = _crop_start(width, crop_width), _crop_start(height, crop_height)
+        left, top = self._crop_start(width, crop_width), self._crop_start(height, crop_height)
         return left, top, left + crop_width, top + crop_height
+
+    def _crop_start(self, side: int, crop: int) -> int:
+        if crop > side:
+            return -((crop - side) // 2)
+        return round((side - crop) / 2) if self.crop_rounding == "even" else (side - crop) // 2
 
     def _crop_of(self, resized: Image.Image) -> Image.Image:
         left, top, right, bottom = self._crop_box(*resized.size)
@@ -160,7 +171,7 @@ class Preprocess:
         photo = read_image(photo)
         x0, y0, x1, y1 = self.window(photo.size)
         size = max(1, round(x1 - x0)), max(1, round(y1 - y0))
-        if self._crop and self._crop[0] == self._crop[1]:
+        if self._crop and self._crop[0] == self._crop[1] and not isinstance(self.size, tuple):
             size = (max(size), max(size))  # the two scales may make them a pixel unequal
         left, top = min(0, math.floor(x0)), min(0, math.floor(y0))
         right, bottom = max(photo.width, math.ceil(x1)), max(photo.height, math.ceil(y1))
@@ -196,7 +207,3 @@ def _known(interpolation: str) -> Interpolation:
     if interpolation != "bilinear" and interpolation != "bicubic":
         raise ConvscopeError(f"no interpolation {interpolation!r}; there are {', '.join(_RESAMPLING)}")
     return interpolation
-
-
-def _crop_start(side: int, crop: int) -> int:
-    return -((crop - side) // 2) if crop > side else round((side - crop) / 2)

@@ -103,6 +103,8 @@ def with_image(x: Inputs, wrt: int | str, image: Tensor, of_other: Callable[[Ten
 
 def _row(other: Tensor, image: int, count: int) -> Tensor:
     """What another input says of one image."""
+    if not isinstance(other, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConvscopeError(f"an input beside the images is a {type(other).__name__}; give tensors with a row an image")
     if other.ndim == 0 or len(other) != count:
         raise ConvscopeError(
             f"an input of shape {tuple(other.shape)} beside {count} images: each other input has a row an image"

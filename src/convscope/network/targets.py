@@ -1,10 +1,11 @@
 """What is explained: a class, a unit, one neuron, or any function of the network's output.
 
 A class is a number or a name (upper or lower case, ``_`` or blank do not matter; a name that two classes share
-is refused). A unit is ``layer4.1.conv2:447``, its score the mean over its map; a neuron is
-``layer4.1.conv2:447@3,4``, channel 447 at row 3, column 4. A callable turns the network's raw output into
-``(b,)`` scores: a sum of logits, the log-probability of a word. ``None`` is each image's own top class. A
-sequence or an integer tensor ``(b,)`` gives one target an image, and must have as many as there are images.
+is refused), or one of several names with commas between them: ``tench, Tinca tinca``. A unit is
+``layer4.1.conv2:447``, its score the mean over its map; a neuron is ``layer4.1.conv2:447@3,4``, channel 447 at
+row 3, column 4. A callable turns the network's raw output into ``(b,)`` scores: a sum of logits, the
+log-probability of a word. ``None`` is each image's own top class. A sequence or an integer tensor ``(b,)`` gives one
+target an image, and must have as many as there are images.
 """
 
 import operator
@@ -54,6 +55,7 @@ def class_index(name: str, classes: Sequence[str]) -> int:
         ConvscopeError: unknown (with the nearest names) or ambiguous (with the numbers that share it).
     """
     found = [i for i, c in enumerate(classes) if c == name] or _folded_alike(name, classes)
+    found = found or [i for i, c in enumerate(classes) if _fold(name) in map(_fold, c.split(","))]
     if len(found) > 1:
         numbers = ", ".join(str(i) for i in found)
         raise ConvscopeError(f"class name {name!r} is shared by classes {numbers}; give one of these numbers")

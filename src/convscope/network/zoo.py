@@ -5,32 +5,46 @@ import json
 import operator
 import re
 import urllib.error
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from PIL import Image
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError, nearest
 from convscope.network.preprocessing import Preprocess
 from convscope.network.tiny50 import MEAN, SIZE, STD, Tiny50
 
-FORMS = ("torchvision:NAME", "package.module:factory", "path/file.py:factory", "bundled:tiny50")
+FORMS = (
+    "torchvision:NAME",
+    "timm:NAME",
+    "hf:ORG/NAME",
+    "package.module:factory",
+    "path/file.py:factory",
+    "bundled:tiny50",
+)
+
+
+def _as_they_are(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return weights
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
     """A module and what is known of it: ``preprocess`` None and ``classes`` empty where nothing is.
 
-    ``size`` is in pixels, of a network of which no more is known.
+    ``size`` is in pixels, of a network of which no more is known; ``renamed`` turns the names in a file of weights into
+    the module's, where a library writes others.
     """
 
     module: nn.Module
-    preprocess: Preprocess | None
+    preprocess: "Preprocess | Callable[[Image.Image], Tensor] | None"
     classes: tuple[str, ...]
     name: str
     size: int | None = None
+    renamed: Callable[[dict[str, Tensor]], dict[str, Tensor]] = _as_they_are
 
 
 def bundled(name: str, *, pretrained: bool = True) -> Found:
@@ -78,6 +92,13 @@ def from_torchvision(name: str, *, pretrained: bool, classes: int = 0) -> Found:
         ) from error
     categories = tuple(default.meta["categories"])
     return Found(module, Preprocess.from_torchvision(default.transforms()), categories, f"torchvision:{name}")
+
+
+def missing_extra(extra: str, name: str, error: ModuleNotFoundError) -> ConvscopeError:
+    """What to install for ``timm:`` and ``hf:`` networks."""
+    return ConvscopeError(
+        f"'{extra}:{name}' needs the extra: pip install 'convscope[{extra}]' (there is no module {error.name!r})"
+    )
 
 
 def from_constants(module: nn.Module, constants: Mapping[str, Any], spec: str) -> Found:
