@@ -21,6 +21,7 @@ from convscope.comparisons import (
 from convscope.drawing import scale_for
 from convscope.errors import ConvscopeError
 from convscope.results import Comparison, Explanation
+from convscope.wording import percent
 from tests import friendly, nets
 
 PHOTO = friendly.photo()
@@ -157,7 +158,7 @@ def test_the_most_probable_classes_stand_side_by_side_on_one_scale() -> None:
         assert_alone(found, net, "cam", index)
     shared = scale_for("cam", [e.values for e in sheet.explanations.values()])
     assert scales(sheet) == [(shared.low, shared.high)]
-    assert [tile.note for tile in sheet.tiles[0][1:]] == [f"{p:.1%}" for _, p in seen]
+    assert [tile.note for tile in sheet.tiles[0][1:]] == [percent(p) for _, p in seen]
     assert len(set(scales(compare_targets(net, PHOTO, most=3, method="cam", shared=False)))) == 3
 
 
@@ -168,7 +169,7 @@ def test_two_classes_of_one_name_keep_both_maps_and_their_own_probabilities() ->
     for index, found in zip((3, 4), sheet.explanations.values(), strict=True):
         assert_alone(found, net, "grad-cam", index)
     probabilities = cs.predict(net, PHOTO).logits.softmax(0)
-    assert [tile.note for tile in sheet.tiles[0][1:]] == [f"{float(probabilities[i]):.1%}" for i in (3, 4)]
+    assert [tile.note for tile in sheet.tiles[0][1:]] == [percent(float(probabilities[i])) for i in (3, 4)]
     assert [tile.caption for tile in sheet.tiles[0][1:]] == ["crane", "crane (2)"]
 
 

@@ -29,6 +29,7 @@ from convscope.render.scale import Scale
 from convscope.render.sheet import matrix, sheet
 from convscope.render.tile import Tile
 from convscope.stamps import Stamp
+from convscope.wording import percent
 from convscope.writing import write_file
 
 PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -157,7 +158,7 @@ class Prediction(Shown, Sequence[tuple[str, float]]):
     def picture(self) -> Image.Image:
         """The photo beside its bars."""
         tiles = [
-            Tile(fitted(self.photo), self.top[0][0], f"{self.top[0][1]:.1%}"),
+            Tile(fitted(self.photo), self.top[0][0], percent(self.top[0][1])),
             Tile(self.bars(), f"top {min(len(self), MOST_BARS)}"),
         ]
         return sheet(tiles, footer=self.stamp.line())
@@ -170,7 +171,9 @@ class Prediction(Shown, Sequence[tuple[str, float]]):
         """One line a class."""
         logits = self.logits[list(self.indices)].tolist()
         return {
-            "prediction": ", ".join(f"{n} {p:.1%} (logit {v:.2f})" for (n, p), v in zip(self.top, logits, strict=True))
+            "prediction": ", ".join(
+                f"{n} {percent(p)} (logit {v:.2f})" for (n, p), v in zip(self.top, logits, strict=True)
+            )
         }
 
     def arrays(self) -> Mapping[str, np.ndarray]:
@@ -231,7 +234,7 @@ class Explanation(Shown):
 
     def picture(self) -> Image.Image:
         """The photo beside the map."""
-        seen = "" if self.prediction is None else f"{self.prediction[0][0]} {self.prediction[0][1]:.1%}"
+        seen = "" if self.prediction is None else f"{self.prediction[0][0]} {percent(self.prediction[0][1])}"
         return sheet([Tile(fitted(self.photo), "photo", seen), self.tile()], footer=self.stamp.line())
 
     def facts(self) -> Mapping[str, str]:

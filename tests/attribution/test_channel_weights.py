@@ -199,6 +199,7 @@ def test_frozen_parameters_and_modes_around_do_not_stop_it(method: Any, surround
     with surroundings():
         found = method(nets.plain(), nets.images(), layer="relu1", relu=False)
         assert not found.requires_grad
+        assert not found.is_inference()
         assert torch.equal(found, expected)
     assert torch.equal(method(nets.frozen(), x, layer="relu1", relu=False), expected)
 

@@ -304,6 +304,16 @@ def test_what_cannot_be_is_refused(method: Callable[..., Tensor], options: dict[
         method(nets.plain(), nets.images(), **options)
 
 
+@BOTH
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_image_without_a_range_is_refused(method: Callable[..., Tensor], value: float) -> None:
+    """A ReLU's gradient at NaN is finite: the map would look like any other."""
+    x = nets.images(2)
+    x[1, 0, 3, 4] = value
+    with pytest.raises(ConvscopeError, match="not finite"):
+        method(nets.plain(), x, target=1)
+
+
 def test_one_sample_has_a_mean_and_no_variance() -> None:
     net, x = nets.plain(), nets.images()
     mean, _ = slow(lambda x: oracles.gradient(net, x, 1), x, samples=1)
@@ -328,6 +338,14 @@ def test_a_net_that_raises_is_given_back_as_it_was() -> None:
 
 
 # ---- running moments ----
+
+
+@BOTH
+def test_torchs_default_device_changes_nothing(method: Callable[..., Tensor]) -> None:
+    net, x = nets.plain(), nets.images()
+    expected = method(net, x, target=1)
+    with torch.device("meta"):
+        assert torch.equal(method(net, x, target=1), expected)
 
 
 def test_running_moments_are_two_passes() -> None:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -481,3 +482,15 @@ def test_an_unknown_word_is_refused(options: dict[str, Any], says: str) -> None:
     arguments = (nets.plain(), nets.images()) if "reading" in options else (nets.images(), options.pop("fill"), None)
     with pytest.raises(ConvscopeError, match=says):
         unchecked(*arguments, **options)
+
+
+@pytest.mark.parametrize("fill", [("a", "b"), {}, [[1.0], [2.0, 3.0]]])
+def test_what_is_no_number_is_refused(fill: Any) -> None:
+    unchecked = inspect.unwrap(filling)  # the type check of the tests would refuse it first
+    with pytest.raises(ConvscopeError, match="is no number, one a channel, image or word"):
+        unchecked(nets.images(), fill)
+
+
+def test_an_array_is_a_filling_too() -> None:
+    x, colour = nets.images(), np.array([0.5, -1.0, 2.0])
+    assert torch.equal(inspect.unwrap(filling)(x, colour), filling(x, colour.tolist()))

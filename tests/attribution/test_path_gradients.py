@@ -1,6 +1,7 @@
 """Integrated gradients against closed forms, slow sums along the path, and completeness."""
 
 import inspect
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -77,8 +78,21 @@ def test_nodes_integrate_polynomials_exactly(steps: int) -> None:
     if steps < 8:
         assert abs(float((weights * nodes ** (2 * steps)).sum()) - 1 / (2 * steps + 1)) > 1e-5
     theirs = np.polynomial.legendre.leggauss(steps)
-    assert np.allclose(2 * nodes.numpy() - 1, theirs[0], rtol=0, atol=1e-15)
-    assert np.allclose(2 * weights.numpy(), theirs[1], rtol=0, atol=1e-15)
+    assert np.allclose(2 * nodes.numpy() - 1, theirs[0], rtol=0, atol=1e-14)
+    assert np.allclose(2 * weights.numpy(), theirs[1], rtol=0, atol=1e-14)
+
+
+def test_memory_grows_with_the_nodes_and_not_with_their_square() -> None:
+    """Closed form: the integral of t^k from 0 to 1 is 1 / (k + 1); an n x n matrix of doubles would take 32 MB."""
+    tracemalloc.start()
+    try:
+        nodes, weights = gauss_legendre(2000)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+    assert (nodes.diff() > 0).all()
+    for k in range(5):
+        assert float((weights * nodes**k).sum()) == pytest.approx(1 / (k + 1), abs=1e-13)
 
 
 # ---- closed forms ----

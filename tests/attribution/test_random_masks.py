@@ -1,9 +1,11 @@
 """RISE: the estimate against closed forms and brute force, bounded passes, randomness, inputs and refusals."""
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -187,6 +189,18 @@ def test_the_same_seed_is_the_same_map_and_without_one_it_is_seed_0() -> None:
     assert torch.equal(rise(net, x, target=1, **FEW), rise(net, x, target=1, generator=seeded(0), **FEW))
 
 
+def test_torchs_defaults_change_no_mask() -> None:
+    net, x = nets.gap_linear(), nets.images()
+    expected = rise(net, x, **FEW)
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert torch.equal(rise(net, x, **FEW), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.device("meta"):
+        assert torch.equal(rise(net, x, **FEW), expected)
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_an_interruption_is_passed_on_and_leaves_nothing(error: type[BaseException]) -> None:
     """The autouse fixture is the oracle; a second call gives the same map as an undisturbed one."""
@@ -278,6 +292,14 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], says: str) -> N
     given = {"x": nets.images(2), **options}
     with pytest.raises(ConvscopeError, match=says):
         rise(nets.gap_linear(), **given)
+
+
+@pytest.mark.parametrize("cells", [2.5, (3,), (1, 2, 3), "77", None])
+def test_what_is_no_grid_is_refused(cells: Any) -> None:
+    unchecked = inspect.unwrap(mask_grid)  # the type check of the tests would refuse it first
+    with pytest.raises(ConvscopeError, match="give a whole number, or two as"):
+        unchecked((12, 12), cells)
+    assert unchecked((12, 12), np.int64(3)) == mask_grid((12, 12), 3)
 
 
 def test_the_probability_of_the_only_class_is_refused() -> None:

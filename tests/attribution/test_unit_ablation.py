@@ -21,6 +21,7 @@ from convscope.attribution import (
 from convscope.errors import ConvscopeError
 from convscope.network.targets import Unit
 from tests import nets
+from tests.attribution.test_layer_maps import _Windows
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 CALLS = {  # plain's layers, in its own order, by their names in the nets that are written otherwise
@@ -196,6 +197,35 @@ def test_units_that_do_not_exist_are_refused(units: list[str], message: str) -> 
         ablated(nets.plain(), nets.images(), units)
 
 
+def test_windows_that_stand_in_the_batch_axis_are_not_taken_for_images() -> None:
+    """As inside timm's Swin: one row of a batch is then one window of an image."""
+    parts = dict(nets.plain().named_children())
+    parts["relu1"] = nn.Sequential(parts["relu1"], _Windows(False), _Windows(True))
+    net, x = nn.Sequential(OrderedDict(parts)), nets.images(2)
+    for asked in (unit_importance, most_important_units):
+        with pytest.raises(ConvscopeError, match=r"for 2 image\(s\): its first axis is not one of images"):
+            asked(net, x, target=1, layer="relu1.1")
+    with pytest.raises(ConvscopeError, match=r"for 1 image\(s\): its first axis is not one of images"):
+        effect_of_each(net, x, "relu1.1")
+    assert torch.equal(effect_of_each(net, x, "relu1"), effect_of_each(nets.plain(), x, "relu1"))
+
+
+def test_a_value_may_be_a_number() -> None:
+    net, x, unit = nets.plain(), nets.images(), Unit("conv1", 1)
+    assert torch.equal(
+        ablated(net, x, [unit], values={unit: 0.5}), ablated(net, x, [unit], values={unit: torch.tensor(0.5)})
+    )
+
+
+def test_inference_mode_around_gives_tensors_that_autograd_takes() -> None:
+    net, x = nets.plain(), nets.images()
+    with torch.inference_mode():
+        unit = Unit("conv1", 1)
+        found = [unit_importance(net, x, layer="conv1"), *most_important_units(net, x, layer="conv1")]
+        found += [effect_of_each(net, x, "conv1"), unit_activations(net, x, [unit])[unit]]
+    assert not any(values.is_inference() for values in found)
+
+
 def test_values_of_another_size_or_none_are_refused() -> None:
     net, x, unit = nets.plain(), nets.images(), Unit("conv1", 0)
     with pytest.raises(ConvscopeError, match=r"must come from an input of the same size"):
@@ -329,6 +359,9 @@ def test_a_batch_norm_right_after_a_layer_is_found_and_no_other() -> None:
     assert normalised_after(net, x, ["conv1", "norm1", "relu1", "pool", "linear"]) == ("conv1",)
     assert normalised_after(nets.residual(), x, ["stem", "conv1", "conv2", "down"]) == ("conv1",)
     assert normalised_after(_Functional(), x, ["inside.conv1", "inside.relu1"]) == ("inside.conv1",)
+    parts = {**dict(net.named_children()), "relu1": nn.ReLU(inplace=True)}
+    order = OrderedDict((name, parts.pop(name)) for name in ("conv1", "relu1", "norm1", *list(parts)[3:]))
+    assert normalised_after(nn.Sequential(order), x, ["conv1", "relu1", "norm1"]) == ("relu1",)
     assert normalised_after(nets.plain(), x, ["conv1", "conv2"]) == ()
     assert normalised_after(nets.no_grad(), x, ["conv1"]) == ()
 

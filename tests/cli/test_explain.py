@@ -19,7 +19,6 @@ from convscope.comparisons import one_photo
 from convscope.results import Comparison
 from tests.standalone import Page
 
-
 SLOW = ", ".join(name for name, method in METHODS.items() if method.slow)
 NOTE = f"note: {SLOW} take hundreds of passes and were left out; --method all has them\n"
 

@@ -57,6 +57,7 @@ def test_the_top_class_is_that_of_the_whole_image_in_evaluation_mode() -> None:
         ((nets.images(2), torch.zeros(3, 4)), {}, r"an input of shape \(3, 4\) beside 2 images"),
         ((nets.images(2), torch.tensor(1.0)), {}, r"an input of shape \(\) beside 2 images"),
         ((nets.images(2),), {"wrt": 1}, "no input 1"),
+        ({"image": nets.images(2), "words": None}, {}, "beside the images is a NoneType"),
     ],
 )
 def test_what_does_not_fit_is_refused(x: Any, options: dict[str, Any], says: str) -> None:

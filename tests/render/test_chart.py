@@ -9,7 +9,6 @@ from convscope.render.chart import (
     BAR,
     MARKED,
     TRACK,
-    _percent,
     before_and_after_bars,
     probability_bars,
     value_axis,
@@ -63,14 +62,6 @@ def test_bars_of_both_charts_stand_at_one_height():
 @pytest.mark.parametrize(("width", "height", "ratio"), [(256, 256, 2), (530, 256, 2), (257, 255, 1), (333, 301, 3)])
 def test_the_picture_has_the_asked_size(width, height, ratio):
     assert probability_bars(TOP5, width=width, height=height, pixel_ratio=ratio).size == (width * ratio, height * ratio)
-
-
-@pytest.mark.parametrize(
-    ("probability", "text"),
-    [(0.0, "0.0 %"), (1e-9, "< 0.1 %"), (0.0006, "0.1 %"), (0.873, "87.3 %"), (0.99951, "> 99.9 %"), (1.0, "100.0 %")],
-)
-def test_nothing_is_called_certain_or_impossible_that_is_not(probability, text):
-    assert _percent(probability) == text
 
 
 def test_names_of_any_script_and_length_raise_no_warning():

@@ -79,11 +79,12 @@ def most_important_units(
     Raises:
         ConvscopeError: as there, or a count that the layer has not.
     """
-    importance = unit_importance(model, x, target=target, layer=layer, score=score, wrt=wrt)
-    if not 1 <= count <= importance.shape[1]:
-        raise ConvscopeError(f"{count} units were asked for, but the layer has {importance.shape[1]}")
-    ranked = importance.nan_to_num(nan=-torch.inf).sort(dim=1, descending=True, stable=True).indices[:, :count]
-    return ranked, importance.gather(1, ranked)
+    with evaluation(model):
+        importance = unit_importance(model, x, target=target, layer=layer, score=score, wrt=wrt)
+        if not 1 <= count <= importance.shape[1]:
+            raise ConvscopeError(f"{count} units were asked for, but the layer has {importance.shape[1]}")
+        ranked = importance.nan_to_num(nan=-torch.inf).sort(dim=1, descending=True, stable=True).indices[:, :count]
+        return ranked, importance.gather(1, ranked)
 
 
 def normalised_after(model: nn.Module, x: Inputs, layers: Sequence[str], *, wrt: int | str = 0) -> tuple[str, ...]:

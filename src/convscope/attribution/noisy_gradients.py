@@ -42,7 +42,7 @@ class RunningMoments:
 
     def __init__(self) -> None:
         self.count = 0
-        self._mean = self._squares = torch.zeros(())
+        self._mean = self._squares = torch.zeros((), device="cpu")  # takes any device by itself
 
     def update(self, values: Float[Tensor, "n ..."]) -> None:
         """Take in n more."""
@@ -67,7 +67,9 @@ def noise_sigma(image: Float[Tensor, "1 c H W"], noise: float) -> float:
     """A share of one image's max - min, over its channels and pixels; 0 for a constant one."""
     span = float(image.max() - image.min())
     if not math.isfinite(span):  # noise without end would leave nothing of the image, and a ReLU's gradient hides it
-        raise ConvscopeError("the image has values that are not finite (NaN or infinite): noise has no share of its range")
+        raise ConvscopeError(
+            "the image has values that are not finite (NaN or infinite): noise has no share of its range"
+        )
     return noise * span
 
 

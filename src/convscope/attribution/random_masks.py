@@ -87,7 +87,8 @@ def draw_masks(count: int, grid: MaskGrid, keep: float, generator: torch.Generat
     """
     grids, shifts = list[Tensor](), list[tuple[int, int]]()
     for _ in range(count):
-        drawn = torch.rand(grid.rows, grid.columns, generator=generator, device=generator.device)
+        cells = (grid.rows, grid.columns)
+        drawn = torch.rand(cells, generator=generator, device=generator.device, dtype=torch.float32)
         grids.append((drawn < keep).float())
         y, x = (int(torch.randint(s, (1,), generator=generator, device=generator.device)) for s in grid.cell)
         shifts.append((y, x))

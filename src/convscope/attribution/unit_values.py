@@ -89,8 +89,9 @@ def unit_activations(
 ) -> dict[Unit, Tensor]:
     """For each unit ``(b, h, w)``, ``(b, tokens)`` or ``(b,)``: given to ``ablated`` as values, a resample ablation."""
     wanted, size = named_units(units), image_size(x, wrt)
-    outputs = layer_outputs(model, x, layers_of(wanted))
-    return {u: unit_part(outputs[u.layer], u, unit_axis(outputs[u.layer], size, u.layer)).clone() for u in wanted}
+    with evaluation(model):  # so that the copies are no inference tensors either
+        outputs = layer_outputs(model, x, layers_of(wanted))
+        return {u: unit_part(outputs[u.layer], u, unit_axis(outputs[u.layer], size, u.layer)).clone() for u in wanted}
 
 
 class UnitMeans:

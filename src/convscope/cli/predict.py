@@ -12,6 +12,7 @@ import typer
 from convscope.cli import options as opt
 from convscope.cli.running import command, say
 from convscope.errors import ConvscopeError
+from convscope.wording import percent
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -171,7 +172,7 @@ def _print_table(rows: list[Row]) -> None:
         table.add_column("OK")
     for row in rows:
         name, probability = row["top"][0]
-        words = [row["image"], *([row["expected"]] if labelled else []), name, f"{probability:.1%}"]
+        words = [row["image"], *([row["expected"]] if labelled else []), name, percent(probability)]
         mark = [Text("yes", "green") if row["ok"] else Text("no", "red")] if labelled else []
         table.add_row(*(Text(word) for word in words), *mark)
     count, right, top5 = len(rows), sum(r.get("ok", False) for r in rows), sum(r.get("top5", False) for r in rows)

@@ -22,6 +22,7 @@ from convscope.network.pictures import read_image
 from convscope.network.targets import Target, parse_unit, resolve_names
 from convscope.render.tile import Tile
 from convscope.results import Comparison, Explanation, Prediction
+from convscope.wording import percent
 
 
 def compare_methods(
@@ -110,7 +111,7 @@ def _probability_of(net: Network, seen: Prediction, target: Target, explained: s
     number = resolve_names(target, net.classes)
     if not isinstance(number, int) or explained != net.class_name(number):
         return ""
-    return f"{float(seen.logits.softmax(0)[number]):.1%}"
+    return percent(float(seen.logits.softmax(0)[number]))
 
 
 def compare_layers(

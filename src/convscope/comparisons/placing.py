@@ -11,16 +11,17 @@ from convscope.render.scale import Scale
 from convscope.render.tile import Tile
 from convscope.results import Comparison, Explanation, Prediction, fitted
 from convscope.stamps import Stamp, combined
+from convscope.wording import percent
 
 
 def photo_tile(seen: Prediction, *, caption: str = "photo") -> Tile:
     """The part of the photo that the network saw, and its answer."""
-    return Tile(fitted(seen.photo), caption, f"{seen[0][0]} {seen[0][1]:.1%}")
+    return Tile(fitted(seen.photo), caption, f"{seen[0][0]} {percent(seen[0][1])}")
 
 
 def answer_line(seen: Prediction, most: int = 3) -> str:
     """``tabby 91.0%, lion 3.1%, ...``."""
-    return ", ".join(f"{name} {probability:.1%}" for name, probability in seen[:most])
+    return ", ".join(f"{name} {percent(probability)}" for name, probability in seen[:most])
 
 
 def in_a_row(

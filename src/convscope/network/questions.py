@@ -101,10 +101,12 @@ def with_image(x: Inputs, wrt: int | str, image: Tensor, of_other: Callable[[Ten
     return tuple(image if i == wrt else of_other(other) for i, other in enumerate(x))
 
 
-def _row(other: Tensor, image: int, count: int) -> Tensor:
+def _row(other: Any, image: int, count: int) -> Tensor:
     """What another input says of one image."""
-    if not isinstance(other, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConvscopeError(f"an input beside the images is a {type(other).__name__}; give tensors with a row an image")
+    if not isinstance(other, Tensor):
+        raise ConvscopeError(
+            f"an input beside the images is a {type(other).__name__}; give tensors with a row an image"
+        )
     if other.ndim == 0 or len(other) != count:
         raise ConvscopeError(
             f"an input of shape {tuple(other.shape)} beside {count} images: each other input has a row an image"

@@ -21,6 +21,7 @@ from PIL import Image
 
 from convscope.errors import ConvscopeError
 from convscope.render.typography import FAINT, GREY, Type, font, number_text, wrap
+from convscope.wording import percent
 
 MARKED, BAR, TRACK = "#2a788e", "#9fb3bf", "#eef1f3"  # the first: viridis at 0.4
 _BAR_HEIGHT, _AXIS_HEIGHT = 26.0, 18.0  # points: a bar with its name, the numbers below them all
@@ -192,16 +193,7 @@ class _Panel:
         self.axes.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="none", antialiased=True))
 
 
-def _percent(probability: float) -> str:
-    """One digit after the point; never 0 or 100 for what is neither."""
-    if 0 < probability < 0.0005:
-        return "< 0.1 %"
-    if 0.9995 <= probability < 1:
-        return "> 99.9 %"
-    return f"{100 * probability:.1f} %"
-
-
-PROBABILITIES = Axis(0.0, 1.0, _percent, ((0.0, "0"), (0.5, "50 %"), (1.0, "100 %")))
+PROBABILITIES = Axis(0.0, 1.0, percent, ((0.0, "0"), (0.5, "50%"), (1.0, "100%")))
 
 
 @lru_cache(maxsize=1)

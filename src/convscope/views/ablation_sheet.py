@@ -23,6 +23,7 @@ from convscope.render.sheet import matrix
 from convscope.render.tile import Tile
 from convscope.render.typography import number_text
 from convscope.results import Prediction, fitted
+from convscope.wording import percent
 
 _SIDE_PX = 512  # a neuron's frame is drawn on at least so many
 MOST_MAPS = 4  # drawn; the result holds them all
@@ -50,7 +51,7 @@ def ablation_sheet(
     if len(maps) > MOST_MAPS:
         drawn[-1] = _with_note(drawn[-1], f"{MOST_MAPS} of {len(maps)} units shown")
     bars = {what: _charts(what, before, after, classes, target[1]) for what in ("probabilities", "logits")}
-    answer = Tile(photo, "photo", f"{before[0][0]} {before[0][1]:.1%}")
+    answer = Tile(photo, "photo", f"{before[0][0]} {percent(before[0][1])}")
     rows = [[answer, *bars["probabilities"]], [drawn[0], *bars["logits"]], drawn[1:]]
     return matrix([row for row in rows if row], title=title, subtitle=subtitle, footer=footer)
 

@@ -27,6 +27,7 @@ from convscope.stamps import stamp as stamp_of
 from convscope.views.ablation_sheet import ablation_sheet
 from convscope.views.reference_photos import ReferencePhotos
 from convscope.views.unit_names import in_words, layer_of, units_named
+from convscope.wording import percent
 
 Mode = Literal["zero", "mean", "resample"]
 MODES: tuple[Mode, ...] = ("zero", "mean", "resample")
@@ -86,8 +87,9 @@ class Ablation(Shown):
         before, after = (float(seen.logits[self.target_index]) for seen in (self.before, self.after))
         digits = f"{-self.drop:+.2f}" if abs(self.drop) >= 0.005 else f"{-self.drop:+.1g}"
         change = digits if self.drop else "unchanged"
+        now, then = map(percent, self.probabilities)
         logits = f"{before:.2f} → {after:.2f} ({change})".replace("-", "−")
-        return f"{self.target}: logit {logits}, probability {self.probabilities[0]:.1%} → {self.probabilities[1]:.1%}."
+        return f"{self.target}: logit {logits}, probability {now} → {then}."
 
     def facts(self) -> Mapping[str, str]:
         """What was ablated, what became of the target and of the answer, and when not to believe it."""

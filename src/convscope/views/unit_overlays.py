@@ -29,6 +29,7 @@ from convscope.results import Shown, fitted
 from convscope.stamps import Stamp, stamp
 from convscope.views.feature_maps import ZERO, maps_seen, scale_in_words, scales_of, strongest_units_of
 from convscope.views.units_asked import in_words
+from convscope.wording import percent
 
 MOST = 12  # units that are shown where none are named
 NAMED = 3  # classes that are named for a unit
@@ -128,7 +129,7 @@ def units_on_photo(
     numbers = strongest_units_of(maps, units, layer, most)
     without = effect_of_each(net.module, seen.x, layer, units=numbers, batch=batch, on_step=on_step)[0]
     drops = seen.logits - without.float().cpu()
-    answer = ", ".join(f"{name} {probability:.1%}" for name, probability in seen.answer[:NAMED])
+    answer = ", ".join(f"{name} {percent(probability)}" for name, probability in seen.answer[:NAMED])
     rounding = _ROUNDINGS * torch.finfo(seen.x.dtype).eps * float(seen.logits.abs().max())
     spoken = tuple(_spoken_for(net, row, rounding) for row in drops)
     about: dict[str, Any] = {"own_scale": own_scale}

@@ -1,0 +1,1 @@
+convscope doctor --model my_net.py:make_net

@@ -1,0 +1,2 @@
+convscope layers
+convscope layers --inside features

@@ -1,0 +1,1 @@
+convscope explain coffee.png --method cam --target espresso

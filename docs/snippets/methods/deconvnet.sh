@@ -1,0 +1,1 @@
+convscope explain coffee.png --method deconvnet --target features.13:52

@@ -1,0 +1,1 @@
+convscope explain coffee.png --method eigen-cam --layer features.18

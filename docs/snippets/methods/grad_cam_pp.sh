@@ -1,0 +1,1 @@
+convscope explain coffee.png --method grad-cam++ --target espresso --layer features.18

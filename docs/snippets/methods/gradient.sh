@@ -1,0 +1,1 @@
+convscope explain coffee.png --method gradient --target espresso

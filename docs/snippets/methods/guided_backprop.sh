@@ -1,0 +1,1 @@
+convscope explain coffee.png --method guided-backprop --target espresso

@@ -1,0 +1,15 @@
+import convscope as cs
+from convscope.attribution import guided_grad_cam
+
+net = cs.load()  # the bundled model; cs.load("torchvision:resnet50") is another
+photo = cs.read_image("coffee.png")
+
+why = cs.explain(net, photo, method="guided-grad-cam", target="espresso", layer="features.18")
+why.save("why.png")
+
+# the same on plain modules and tensors
+x = net.input_of(photo)
+target = net.classes.index("espresso")
+heat = guided_grad_cam(net.module, x, target=target, layer="features.18")
+assert heat.shape == (1, 3, 64, 64)
+assert heat.min() < 0 < heat.max()  # signed

@@ -1,0 +1,1 @@
+convscope explain coffee.png --method guided-saliency --target espresso

@@ -1,0 +1,15 @@
+import convscope as cs
+from convscope.attribution import hires_cam
+
+net = cs.load()  # the bundled model; cs.load("torchvision:resnet50") is another
+photo = cs.read_image("coffee.png")
+
+why = cs.explain(net, photo, method="hires-cam", target="espresso", layer="features.18")
+why.save("why.png")
+
+# the same on plain modules and tensors
+x = net.input_of(photo)
+target = net.classes.index("espresso")
+heat = hires_cam(net.module, x, target=target, layer="features.18")
+assert heat.shape == (1, 8, 8)
+signed = hires_cam(net.module, x, target=target, relu=False)  # with what speaks against it

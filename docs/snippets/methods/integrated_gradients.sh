@@ -1,0 +1,1 @@
+convscope explain coffee.png --method integrated-gradients --target espresso --option steps=100

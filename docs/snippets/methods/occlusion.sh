@@ -1,0 +1,1 @@
+convscope explain coffee.png --method occlusion --target espresso --square 16,4

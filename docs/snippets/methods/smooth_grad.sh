@@ -1,0 +1,1 @@
+convscope explain coffee.png --method smooth-grad --target espresso --option samples=20 --seed 1

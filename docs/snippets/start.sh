@@ -1,0 +1,2 @@
+convscope predict coffee.png
+convscope explain coffee.png --method grad-cam --target espresso
