@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, overload
 
-import torch
 from torch import Tensor
 
 from convscope.answers import Photo, Seen, seen_by
@@ -17,6 +16,7 @@ from convscope.network.head import default_layer
 from convscope.network.loading import Network
 from convscope.network.targets import Target, Unit, parse_unit, resolve_names
 from convscope.results import Explanation, Prediction
+from convscope.seeds import seeded
 from convscope.stamps import stamp
 
 
@@ -91,7 +91,7 @@ def _seed(found: Method, options: dict[str, Any]) -> int | None:
     if seed is None and (found.name != "occlusion" or options.get("fill") == "noise"):
         seed = 0  # never torch's global state: the same call gives the same map
     if seed is not None:
-        options["generator"] = torch.Generator().manual_seed(seed)
+        options["generator"] = seeded(seed)
     return seed
 
 

@@ -18,6 +18,8 @@ from convscope.errors import ConvscopeError
         ("size=8", "size", 8),
         ("size=8,4", "size", (8, 4)),
         ("reduce=sum", "reduce", "sum"),
+        ("cells=3,4", "cells", (3, 4)),
+        ("noise=1", "noise", 1.0),
     ],
 )
 def test_a_value_becomes_what_the_option_takes(text: str, name: str, value: Any) -> None:

@@ -33,6 +33,8 @@ from convscope.network.passes import Inputs, explained_input, raw
 from convscope.network.questions import questions
 from convscope.network.targets import Target
 
+MOST_NOISE = 100  # times the range: nothing of an image is left long before that
+
 
 class RunningMoments:
     """Mean and variance of tensors that come one after the other and are not kept (Welford 1962).
@@ -180,7 +182,7 @@ def _check(samples: int, least: int, noise: float, batch: int) -> None:
     if samples < least:
         needed = "a variance needs at least two" if least == 2 else "at least one is needed"
         raise ConvscopeError(f"samples={samples}: {needed}")
-    if not (math.isfinite(noise) and noise >= 0):
-        raise ConvscopeError(f"noise={noise}: give a share of the image's range, 0 or more, such as 0.15")
+    if not 0 <= noise <= MOST_NOISE:
+        raise ConvscopeError(f"noise={noise}: give a share of the image's range, 0 to {MOST_NOISE}, such as 0.15")
     if batch < 1:
         raise ConvscopeError(f"batch={batch}: at least one image goes through the network at a time")

@@ -55,7 +55,8 @@ Most = Annotated[
     int | None, typer.Option("--most", min=1, help="Only the first so many photos of --data.", show_default="all")
 ]
 Seed = Annotated[
-    int | None, typer.Option("--seed", rich_help_panel="Run", help="Of --mode resample.", show_default="0")
+    int | None,
+    typer.Option("--seed", min=0, max=2**63 - 1, rich_help_panel="Run", help="Of --mode resample.", show_default="0"),
 ]
 
 

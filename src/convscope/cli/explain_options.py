@@ -103,8 +103,8 @@ Models = Annotated[
         "-m",
         rich_help_panel=_MODEL,
         show_default="bundled:tiny50",
-        help="torchvision:NAME, package.module:factory, path/file.py:factory or bundled:tiny50. Repeat it to set "
-        "models side by side.",
+        help="torchvision:NAME, timm:NAME, hf:ORG/NAME, package.module:factory, path/file.py:factory or "
+        "bundled:tiny50. Repeat it to set models side by side.",
     ),
 ]
 Weights = Annotated[

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from convscope.cli.method_options import for_networks
+from convscope.cli.method_options import for_networks, in_words
 from convscope.cli.outputs import name_part
 from convscope.errors import ConvscopeError
 
@@ -35,7 +35,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for, with every name checked. ``methods`` are those that were named, ``every`` is ``all``."""
+    """What was asked for, with every name checked.
+
+    ``methods`` are those that were named, ``every`` is ``all``; ``in_words`` are the options as they were given.
+    """
 
     nets: "list[Network]"
     methods: list[str]
@@ -44,6 +47,7 @@ class Request:
     layers: list[str]
     options: dict[str, Any]
     shared: bool | None
+    in_words: tuple[str, ...] = ()
 
     @property
     def net(self) -> "Network":
@@ -62,7 +66,7 @@ class Request:
 
     def named(self, kind: str) -> str:
         """The part of a file's name that says what was asked: ``grad-cam.lion.layer4``."""
-        asked = [kind, *(name_part(part) for part in (self.targets, self.layers) if part)]
+        asked = [kind, *(name_part(part) for part in (self.targets, self.layers, self.in_words) if part)]
         return ".".join(asked)
 
     def methods_of_a_sheet(self) -> tuple[list[str], str]:
@@ -96,7 +100,8 @@ class Request:
         for name in [*asked, *(["layer"] if self.layers else [])]:
             if not any(name in METHODS[m].defaults for m in methods):
                 takers = ", ".join(m for m in METHODS if name in METHODS[m].defaults)
-                raise ConvscopeError(f"--{name} changes nothing for {', '.join(methods)}; it is for {takers}")
+                name = name if name not in ("layer", "score", "fill", "partial") else f"--{name}"
+                raise ConvscopeError(f"{name} changes nothing for {', '.join(methods)}; it is for {takers}")
 
 
 def plan_of(
@@ -120,7 +125,7 @@ def plan_of(
 
     every = "all" in methods
     wanted = [] if every else [find_method(name).name for name in methods]
-    request = Request(nets, wanted, every, targets, layers, for_networks(nets, options), shared)
+    request = Request(nets, wanted, every, targets, layers, for_networks(nets, options), shared, in_words(options))
     _check_names(request)
     kinds = {
         "--model twice": len(nets) > 1,

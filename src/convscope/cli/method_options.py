@@ -58,6 +58,8 @@ def _value_of(name: str, text: str) -> Any:
         raise ConvscopeError(f"no method has an option {name!r}{hint} (all: {', '.join(known)})")
     value = _read(text)
     kinds = {type(default) for default in known[name] if default is not None}
+    if isinstance(value, tuple) and kinds and {type(part) for part in value} <= kinds:
+        return value  # one an axis: the method says whether it takes that
     if float in kinds and type(value) is int:
         value = float(value)
     if kinds and type(value) not in kinds and None not in known[name]:
@@ -82,6 +84,12 @@ def _read(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def in_words(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """``("noise=0.05", "score=probability")``: what changes a map, for the name of its file."""
+    changing = [(name, value) for name, value in options.items() if name not in ("batch", "on_step")]
+    return tuple(name if value is True else f"{name}={value}" for name, value in changing)
 
 
 def for_networks(nets: "list[Network]", options: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ Model = Annotated[
     str | None,
     typer.Option(
         "--model", "-m", rich_help_panel=_MODEL, show_default="bundled:tiny50",
-        help="torchvision:NAME, package.module:factory, path/file.py:factory, or bundled:tiny50.",
+        help="torchvision:NAME, timm:NAME, hf:ORG/NAME, package.module:factory, path/file.py:factory, "
+        "or bundled:tiny50.",
     ),
 ]  # fmt: skip
 Weights = Annotated[
@@ -44,12 +45,16 @@ Device = Annotated[
     str | None, typer.Option("--device", rich_help_panel="Run", help="cpu, cuda, cuda:1, mps; CUDA where there is one.")
 ]
 Batch = Annotated[
-    int, typer.Option("--batch", min=1, rich_help_panel="Run", help="Images in one pass; bounds the memory.")
+    int, typer.Option("--batch", min=1, max=1024, rich_help_panel="Run", help="Images in one pass; bounds the memory.")
 ]
 Seed = Annotated[
     int | None,
     typer.Option(
-        "--seed", rich_help_panel="Run", help="Seed where random numbers are drawn (--fill noise); 0 unless given."
+        "--seed",
+        min=0,
+        max=2**63 - 1,
+        rich_help_panel="Run",
+        help="Seed where random numbers are drawn (SmoothGrad, VarGrad, RISE, --fill noise); 0 unless given.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", rich_help_panel="Run", help="One JSON document on stdout.")]
