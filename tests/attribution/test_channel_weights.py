@@ -3,6 +3,7 @@
 Each on its own is held against its paper in test_ablation_map.py and test_score_map.py.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convscope.attribution import ablation_cam, score_cam
+from convscope.attribution import ablation_cam, grad_cam, score_cam
 from convscope.errors import ConvscopeError
 from tests import nets
 from tests.attribution.test_gradients import words_then_image
+from tests.nets.building import hard_net
 
 EXACT = {"rtol": 0, "atol": 1e-11}
 BOTH = pytest.mark.parametrize("method", [ablation_cam, score_cam], ids=["ablation-cam", "score-cam"])
@@ -55,7 +57,8 @@ def test_no_more_images_than_a_batch_go_through_at_a_time(method: Any) -> None:
             method(net, nets.images(5), target=target, layer=["inside.relu1", "inside.relu2"], batch=batch)
             assert max(net.sizes) <= batch
             once = 2 if target is None else 1  # the image itself, and its top class where none is named
-            assert sum(net.sizes) == 5 * (sum(channels.values()) + once)
+            disturbed = len(channels)  # and once with each layer disturbed
+            assert sum(net.sizes) == 5 * (sum(channels.values()) + disturbed + once)
 
 
 @BOTH
@@ -229,6 +232,76 @@ def test_a_constant_image_has_a_map(method: Any, value: float) -> None:
 
 
 # ---- refusals ----
+
+
+class _Aside(nn.Module):
+    """A second convolution beside the one that the logits come from."""
+
+    def __init__(self, inside: nn.Module, used: bool = False) -> None:
+        super().__init__()
+        self.inside, self.aside, self.used = inside, nn.Conv2d(3, 4, 3), used
+
+    def forward(self, x: Tensor) -> Any:
+        logits, aside = self.inside(x), self.aside(x)
+        return (logits, aside) if self.used else logits
+
+
+@hard_net
+def _aside(used: bool, frozen: bool) -> nn.Module:
+    return _Aside(inspect.unwrap(nets.gap_linear)(), used).requires_grad_(not frozen)
+
+
+@BOTH
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(
+    ("target", "layer"),
+    [
+        (1, "aside"),  # its output goes nowhere
+        ("aside:2", "inside.relu1"),  # a unit of a parallel branch
+        ("inside.conv1:2", "inside.relu2"),  # below the layer
+        (lambda out: out[1].mean((1, 2, 3)), "inside.relu1"),  # another of the network's outputs
+        (1, ["inside.relu1", "aside"]),
+        ([1, "aside:2"], "aside"),  # of the first image only
+    ],
+)
+def test_a_layer_that_the_score_does_not_come_from_is_refused(
+    method: Any, target: Any, layer: Any, frozen: bool
+) -> None:
+    """As Grad-CAM does; a map of equal trials would look like a finding."""
+    net, x = _aside(callable(target), frozen), nets.images(2)
+    name = layer if isinstance(layer, str) else layer[-1]
+    for one in (method, grad_cam) if not isinstance(target, list) else (method,):
+        with pytest.raises(ConvscopeError, match=f"the score does not depend on .*{name}"):
+            one(net, x, target=target, layer=layer)
+
+
+class _Hidden(nn.Module):
+    """Logits that the graph does not trace back to the layer, with parameters on the way; or saturated ones."""
+
+    def __init__(self, inside: nn.Module, how: str) -> None:
+        super().__init__()
+        self.inside, self.how = inside, how
+        self.last = nn.Linear(5, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.inside(x)
+        if self.how == "saturated":
+            return 0 * logits + 1
+        return self.last(logits.detach())
+
+
+@hard_net
+def _hidden(how: str) -> nn.Module:
+    return _Hidden(inspect.unwrap(nets.gap_linear)(), how)
+
+
+@BOTH
+@pytest.mark.parametrize("how", ["detached", "saturated"])
+def test_a_score_that_comes_from_the_layer_is_not_refused_for_its_graph_or_its_value(method: Any, how: str) -> None:
+    """Neither the graph alone nor the disturbance alone would tell."""
+    found = method(_hidden(how), nets.images(2), target=1, layer="inside.relu1", relu=False)
+    assert found.isfinite().all()
+    assert found.any() != (how == "saturated" and method is ablation_cam)
 
 
 @BOTH

@@ -216,6 +216,12 @@ def test_the_image_may_come_second(method: Callable[..., Tensor]) -> None:
     assert image_size((words, image), 1) == (12, 12)
 
 
-def test_what_is_no_image_is_refused() -> None:
-    with pytest.raises(ConvscopeError, match=r"\(2, 7\), not images"):
-        grad_cam(nets.plain(), torch.zeros(2, 7))
+@EVERY
+@pytest.mark.parametrize("layer", [None, "relu1"])
+def test_what_is_no_batch_of_images_is_refused(method: Callable[..., Tensor], layer: str | None) -> None:
+    net, x = nets.plain(), nets.images()
+    for given in (x[0], torch.zeros(2, 7), x[:, :, None]):
+        with pytest.raises(ConvscopeError, match=r"has shape \(.*\); it must be \(b, c, H, W\)"):
+            method(net, given, layer=layer)
+    with pytest.raises(ConvscopeError, match="a batch of no images"):
+        method(net, x[:0], layer=layer)

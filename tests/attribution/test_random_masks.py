@@ -278,6 +278,7 @@ def test_a_score_of_zero_gives_a_zero_map_and_the_table_says_why() -> None:
         ({"keep": 0.0}, "keep=0.0: a mask shows a share"),
         ({"keep": 1.0}, "keep=1.0: a mask shows a share"),
         ({"keep": float("nan")}, "keep=nan"),
+        ({"keep": 1e-9, "masks": 40}, "keep=1e-09: none of 40 masks shows any of"),
         ({"cells": 0}, "cells=0: a mask has at least one cell"),
         ({"cells": (3, 0)}, r"cells=\(3, 0\)"),
         ({"batch": 0}, "batch=0: at least one image"),
@@ -292,6 +293,18 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any], says: str) -> N
     given = {"x": nets.images(2), **options}
     with pytest.raises(ConvscopeError, match=says):
         rise(nets.gap_linear(), **given)
+
+
+@pytest.mark.parametrize("given", [(2.5, 0.5, 32), (4000, 0.5, 2.5), ("40", 0.5, 32)])
+def test_counts_are_whole_numbers(given: Any) -> None:
+    unchecked = inspect.unwrap(module._check)  # the type check of the tests would refuse it first
+    with pytest.raises(ConvscopeError, match=r"(masks|batch)='?(2.5|40)'?: give a whole number"):
+        unchecked(*given)
+    unchecked(np.int64(40), 0.5, 32)
+
+
+def test_few_masks_of_which_some_are_empty_have_a_map() -> None:
+    assert rise(nets.gap_linear(), nets.images(), keep=0.005, **FEW).any()
 
 
 @pytest.mark.parametrize("cells", [2.5, (3,), (1, 2, 3), "77", None])

@@ -1,9 +1,11 @@
 """Unit ablation against the network cut in two and changed by hand, and closed forms where the head is linear."""
 
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,10 +16,12 @@ from convscope.attribution import (
     effect_of_each,
     most_important_units,
     normalised_after,
+    unit_ablation,
     unit_activations,
     unit_importance,
     unit_means,
 )
+from convscope.attribution.unit_values import named_units
 from convscope.errors import ConvscopeError
 from convscope.network.targets import Unit
 from tests import nets
@@ -83,6 +87,16 @@ def test_relus_are_switched_off_by_their_calls(factory: Callable[..., nn.Module]
 def test_a_reused_layer_needs_its_call() -> None:
     with pytest.raises(ConvscopeError, match="runs more than once in a pass"):
         ablated(nets.reused_relu(), nets.images(), ["rectify:0"])
+
+
+def test_what_a_reused_layer_says_needs_its_call_too() -> None:
+    """Else the first call's mean would be what the second's units are replaced by."""
+    net, x = nets.reused_relu(), nets.images()
+    for run in (lambda: unit_activations(net, x, ["rectify:0"]), lambda: unit_means(net, [x], ["rectify"])):
+        with pytest.raises(ConvscopeError, match="runs more than once in a pass"):
+            run()
+    second = unit_means(net, [x], ["rectify#2"])["rectify#2"]
+    assert torch.allclose(second, unit_means(nets.plain(), [x], ["relu2"])["relu2"], **EXACT)
 
 
 def test_a_neuron_is_one_position_only() -> None:
@@ -179,6 +193,9 @@ def test_the_units_of_tokens_are_their_channels() -> None:
         ablated(net, x, ["tokens:3@1,1"])
     with pytest.raises(ConvscopeError, match="unit 8 was asked for, but layer 'tokens' has 8 units"):
         ablated(net, x, ["tokens:8"])
+    for run in (ablated, unit_activations):
+        with pytest.raises(ConvscopeError, match="unit -1 was asked for, but layer 'tokens' has 8 units"):
+            run(net, x, [Unit("tokens", -1)])
 
 
 @pytest.mark.parametrize(
@@ -190,11 +207,29 @@ def test_the_units_of_tokens_are_their_channels() -> None:
         (["conv9:0"], r"no layer 'conv9' in Sequential; did you mean"),
         (["conv1"], r"'conv1' names no unit; give LAYER:NUMBER"),
         ([], r"no unit to ablate"),
+        ([Unit("conv1", -1)], r"unit -1 was asked for, but layer 'conv1' has 6 units"),
+        ([Unit("linear1", -1)], r"unit -1 was asked for, but layer 'linear1' has 16 units"),
+        ([Unit("conv1", 0, (-1, 0))], r"position -1,0 was asked for"),
     ],
 )
-def test_units_that_do_not_exist_are_refused(units: list[str], message: str) -> None:
+def test_units_that_do_not_exist_are_refused(units: list[str | Unit], message: str) -> None:
     with pytest.raises(ConvscopeError, match=message):
         ablated(nets.plain(), nets.images(), units)
+
+
+@pytest.mark.parametrize("given", [3, None, ("conv1", 3)])
+def test_what_is_no_name_is_refused(given: Any) -> None:
+    unchecked = inspect.unwrap(named_units)  # the type check of the tests would refuse it first
+    with pytest.raises(ConvscopeError, match="names no unit; give LAYER:NUMBER"):
+        unchecked(["conv1:3", given])
+
+
+@pytest.mark.parametrize("given", [["1"], [1, 2.5], 3, "conv2:1", [True]])
+def test_what_is_no_list_of_numbers_is_refused(given: Any) -> None:
+    unchecked = inspect.unwrap(unit_ablation._numbers)
+    with pytest.raises(ConvscopeError, match=r"of layer 'conv2': give a list of their numbers, 0 to 7, or None"):
+        unchecked(given, 8, "conv2")
+    assert unchecked([np.int64(3), 1], 8, "conv2").tolist() == [3, 1]
 
 
 def test_windows_that_stand_in_the_batch_axis_are_not_taken_for_images() -> None:
@@ -274,6 +309,8 @@ def test_images_of_two_sizes_have_one_mean() -> None:
 def test_the_mean_over_nothing_is_refused() -> None:
     with pytest.raises(ConvscopeError, match="mean over no image"):
         unit_means(nets.plain(), [], ["conv1"])
+    with pytest.raises(ConvscopeError, match="a batch of no images"):
+        unit_means(nets.plain(), [nets.images(2)[:0]], ["conv1"])
 
 
 # ---- importance ----
@@ -329,7 +366,7 @@ def test_the_most_important_come_first_and_of_equals_the_first_unit() -> None:
 def test_probabilities_are_refused_for_units_and_counts_for_layers_that_have_fewer() -> None:
     net, x = nets.plain(), nets.images()
     for count in (0, 9):
-        with pytest.raises(ConvscopeError, match=f"{count} units were asked for, but the layer has 8"):
+        with pytest.raises(ConvscopeError, match=f"{count} units were asked for, but layer 'conv2' has 8"):
             most_important_units(net, x, layer="conv2", count=count)
     with pytest.raises(ConvscopeError, match="goes with classes"):
         unit_importance(net, x, target="linear1:0", layer="conv2", score="probability")

@@ -1,5 +1,6 @@
 """``cs.ablate``: before and after as ``predict`` and the network with its layer's output changed say."""
 
+import inspect
 import json
 import math
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ from convscope.render.chart import value_bars
 from convscope.views import ablation_sheet
 from convscope.views.ablation_sheet import MOST_MAPS, charted_classes
 from convscope.views.reference_photos import ReferencePhotos
-from convscope.views.unit_names import in_words, units_named
+from convscope.views.unit_effects import check_request
+from convscope.views.unit_names import in_words, layer_of, units_named
 from tests import friendly, nets
 from tests.untouched import watch
 
@@ -229,6 +231,17 @@ def test_resample_needs_another_photo_of_the_same_size() -> None:
 # ---- what does not go together ----
 
 
+def test_what_is_no_name_of_a_unit_is_refused() -> None:
+    for given, message in ((3, "units=3: give a name"), (Unit("relu1", 3), "units=Unit.*: give a name")):
+        with pytest.raises(ConvscopeError, match=message):
+            inspect.unwrap(check_request)(given)  # the type check of the tests would refuse it first
+    for given in (3, None, 2.5):
+        with pytest.raises(ConvscopeError, match=f"{given} names no unit; give LAYER:3"):
+            inspect.unwrap(layer_of)(given)
+    with pytest.raises(ConvscopeError, match="unit -1 was asked for, but layer 'relu1' has 6"):
+        cs.ablate(friendly.network(), PHOTO, [Unit("relu1", -1)])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -246,7 +259,7 @@ def test_resample_needs_another_photo_of_the_same_size() -> None:
         ({"units": "relu1:0", "count": 2}, r"count belongs to the most important"),
         ({"units": "relu1:0", "layer": "relu1"}, r"layer belongs to the most important"),
         ({"most_important": True, "count": 0}, r"0 units were asked for"),
-        ({"most_important": True, "count": 9}, r"9 units were asked for, but the layer has 8"),
+        ({"most_important": True, "count": 9}, r"9 units were asked for, but layer 'relu2' has 8"),
         ({"most_important": True, "layer": "relu9"}, r"no layer 'relu9'"),
         ({"units": "relu1:6"}, r"unit 6 was asked for, but layer 'relu1' has 6 units"),
         ({"units": "relu1:0@12,0"}, r"position 12,0 was asked for"),

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from convscope.attribution.channel_weights import Trials, channel_maps, channel_method
 from convscope.attribution.layer_maps import Layers
-from convscope.errors import ConvscopeError
 from convscope.network.passes import Inputs, raw
 from convscope.network.taps import tap
 from convscope.network.targets import Target
@@ -50,8 +49,6 @@ def ablated_scores(trials: Trials) -> Float[Tensor, " c"]:
         for channels in trials.channels:
             off.append(channels)
             found.append(raw(trials.ask(image.expand(len(channels), *image.shape[1:]))))
-            if off:  # the pass ended below the layer
-                raise ConvscopeError(f"the score does not depend on layer {trials.layer!r}")
             trials.tell(len(channels))
     return torch.cat(found)
 
@@ -82,7 +79,7 @@ def ablation_cam(
 ) -> Tensor | dict[str, Tensor]:
     """ReLU(sum_k (y - y_k) / |y| A_k), raw, at the layer's resolution.
 
-    One pass an image and one more a channel of the layer.
+    One pass an image, and for each layer one more and one a channel.
 
     Args:
         model: any module; given back as it was. No gradient is taken.
@@ -96,7 +93,7 @@ def ablation_cam(
         wrt: which of several inputs is the image; the others repeat with its copies.
 
     Raises:
-        ConvscopeError: a layer without maps, or one above the unit that is the target.
+        ConvscopeError: a layer without maps, or one that the score does not depend on.
     """
     return channel_maps(
         _ablation, model, x, target=target, layer=layer, relu=relu, score=score, batch=batch, on_step=on_step, wrt=wrt

@@ -7,6 +7,10 @@ channel is taken away (Ablation-CAM) or in which its map alone lights the pictur
 
 One trial a channel: hundreds of passes an image. They run over one image at a time, ``batch`` trials in a pass, each
 a pass of the whole network from its input, so that shortcuts around the layer carry what belongs to them.
+
+A layer that the score is not computed from is refused, as by the methods with a gradient: all its trials would be one
+number, a map of nothing. Pitfall: it is told by one more pass, the layer disturbed, and where that changes nothing by
+the autograd graph; a network that turns gradients off and whose score stays has a map all the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,13 +20,16 @@ from typing import Protocol, cast, overload, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 from convscope.attribution.activation_maps import weighted_map
 from convscope.attribution.layer_maps import Layers, as_asked, image_size, layer_names
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
+from convscope.network.graph import nodes
 from convscope.network.passes import Inputs, forward, raw
 from convscope.network.questions import Question, questions
+from convscope.network.taps import tap
 from convscope.network.targets import Target
 from convscope.network.token_grids import as_maps
 
@@ -72,6 +79,8 @@ def channel_maps(
             run = forward(model, ask.about(ask.image), target=ask.target, layers=names, score=score, wrt=wrt)
             # raw before the maths: sums over channels in half precision would lose what it has
             maps = {name: raw(as_maps(run.activations[name], size, name, batch=1)) for name in names}
+            for name in names:
+                check_dependence(ask, name, run.scores[0].detach())
             every = len(asked) * sum(one.shape[1] for one in maps.values())
 
             def tell(count: int, every: int = every) -> None:
@@ -86,6 +95,39 @@ def channel_maps(
                 found.setdefault(name, []).append(values.relu() if relu else values)
         # within the block: a tensor that inference mode makes could never be given to autograd
         return as_asked(layer, {name: torch.cat(each) for name, each in found.items()})
+
+
+def check_dependence(ask: Question, layer: str, score: Float[Tensor, ""]) -> None:
+    """Refuse a layer that ``score``, that of the image as it is, does not come from.
+
+    The graph is asked second: a detached tensor or a checkpoint on the way hides the layer from it, and a network
+    that needs no gradient may not bear one. The disturbance alone would take a saturated score for an independent one.
+    """
+    ran: list[str] = []
+
+    def disturbed(values: Tensor) -> Tensor:
+        ran.append(layer)
+        noise = torch.randn(values.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+        return values + (values.abs().max() + 1) * noise.to(values)
+
+    with tap(ask.model, edit={layer: disturbed}):
+        if not torch.equal(ask(ask.image)[0], score):
+            return
+        if not ran or not _in_the_graph(ask, layer):
+            raise ConvscopeError(f"the score does not depend on layer {layer!r}")
+
+
+def _in_the_graph(ask: Question, layer: str) -> bool:
+    """Whether the score's graph, from the image on, goes through the layer; True where the network records none."""
+    with torch.enable_grad():
+        run = forward(ask.model, ask.inputs, target=ask.target, layers=[layer], score=ask.score, wrt=ask.wrt)
+        if not run.scores.requires_grad:
+            return True
+        activation = run.activations[layer]
+        if not activation.requires_grad:
+            return False
+        edge = get_gradient_edge(activation)
+        return any((edge.node, edge.output_nr) in node.next_functions for node in nodes(run.scores))
 
 
 @runtime_checkable

@@ -20,7 +20,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
-from convscope.attribution.unit_values import image_size, unit_axis
+from convscope.attribution.layer_maps import image_size
+from convscope.attribution.unit_values import unit_axis
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.graph import nodes
@@ -80,9 +81,10 @@ def most_important_units(
         ConvscopeError: as there, or a count that the layer has not.
     """
     with evaluation(model):
-        importance = unit_importance(model, x, target=target, layer=layer, score=score, wrt=wrt)
+        name = layer or default_layer(model, x)
+        importance = unit_importance(model, x, target=target, layer=name, score=score, wrt=wrt)
         if not 1 <= count <= importance.shape[1]:
-            raise ConvscopeError(f"{count} units were asked for, but the layer has {importance.shape[1]}")
+            raise ConvscopeError(f"{count} units were asked for, but layer {name!r} has {importance.shape[1]}")
         ranked = importance.nan_to_num(nan=-torch.inf).sort(dim=1, descending=True, stable=True).indices[:, :count]
         return ranked, importance.gather(1, ranked)
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.head import default_layer
-from convscope.network.passes import Inputs, explained_input, forward, gradient_of, raw
+from convscope.network.passes import Inputs, forward, gradient_of, raw
+from convscope.network.questions import explained_images
 from convscope.network.targets import Target
 from convscope.network.token_grids import as_maps
 
@@ -80,11 +81,9 @@ def as_asked(layer: Layers, maps: dict[str, Tensor]) -> Tensor | dict[str, Tenso
 
 
 def image_size(x: Inputs, wrt: int | str = 0) -> tuple[int, int]:
-    """(H, W) of the explained input."""
-    shape = explained_input(x, wrt).shape
-    if len(shape) < 3:
-        raise ConvscopeError(f"the explained input is {tuple(shape)}, not images (b, c, H, W)")
-    return shape[-2], shape[-1]
+    """(H, W) of the explained images; refuses what is none, or an empty batch."""
+    shape = explained_images(x, wrt).shape
+    return shape[2], shape[3]
 
 
 def gradient_maps(

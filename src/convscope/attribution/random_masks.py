@@ -132,25 +132,34 @@ def rise(
         wrt: which of several inputs is masked; the others repeat with its batch.
 
     Raises:
-        ConvscopeError: no mask, no cell, a share that is none, a target out of range.
+        ConvscopeError: no mask, no cell, a share that is none or so small that every mask is empty, a target out
+            of range.
     """
     _check(masks, keep, batch)
     asked = [_with_own_score(ask) for ask in questions(model, x, target=target, score=score, wrt=wrt)]
     generator = torch.Generator().manual_seed(0) if generator is None else generator
     grid = mask_grid(image_size(x, wrt), cells)
     with evaluation(model), torch.no_grad():
-        total = [torch.zeros_like(raw(ask.image[0, 0])) for ask in asked]
+        total, shown = [torch.zeros_like(raw(ask.image[0, 0])) for ask in asked], False
         for start in range(0, masks, batch):
             drawn = draw_masks(min(batch, masks - start), grid, keep, generator).to(total[0])
+            shown = shown or bool(drawn.any())
             for i, ask in enumerate(asked):
                 scores = raw(ask(ask.image * drawn[:, None].to(ask.image)))
                 total[i] += mask_sum(scores.to(drawn), drawn)
                 if on_step is not None:
                     on_step(start * len(asked) + (i + 1) * len(drawn), masks * len(asked))
+        if not shown:  # the zeros would read as a score of zero
+            raise ConvscopeError(f"keep={keep}: none of {masks} masks shows any of the picture; give a larger share")
         return torch.stack(total) / (masks * keep)
 
 
 def _check(masks: int, keep: float, batch: int) -> None:
+    for name, count in (("masks", masks), ("batch", batch)):
+        try:
+            index(count)
+        except TypeError:
+            raise ConvscopeError(f"{name}={count!r}: give a whole number") from None
     if masks < 1:
         raise ConvscopeError(f"masks={masks}: at least one mask is needed")
     if not 0 < keep < 1:

@@ -76,7 +76,7 @@ def score_cam(
 ) -> Tensor | dict[str, Tensor]:
     """ReLU(sum_k softmax_k(S(x * M_k)) A_k), raw, at the layer's resolution.
 
-    One pass an image and one more a channel of the layer.
+    One pass an image, and for each layer one more and one a channel.
 
     Args:
         model: any module; given back as it was. No gradient is taken.
@@ -90,7 +90,7 @@ def score_cam(
         wrt: which of several inputs is the image; the others repeat with its copies.
 
     Raises:
-        ConvscopeError: a layer without maps.
+        ConvscopeError: a layer without maps, or one that the score does not depend on.
     """
     return channel_maps(
         _score, model, x, target=target, layer=layer, relu=relu, score=score, batch=batch, on_step=on_step, wrt=wrt

@@ -20,14 +20,16 @@ milder questions. Units share work: two that back each other up show nothing one
 """
 
 import itertools
+import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from convscope.attribution.unit_values import image_size, layer_outputs, layers_of, named_units, unit_axis, unit_part
+from convscope.attribution.layer_maps import image_size
+from convscope.attribution.unit_values import layer_outputs, layers_of, named_units, unit_axis, unit_part
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.head import class_maps, linear_head
@@ -179,10 +181,21 @@ def _one_off_in_each(numbers: Tensor, size: tuple[int, int], layer: str) -> Edit
 
 
 def _numbers(units: Sequence[int] | None, count: int, layer: str) -> Int[Tensor, " units"]:
-    wanted = list(range(count)) if units is None else list(units)
+    try:
+        wanted = list(range(count)) if units is None else [_whole(unit) for unit in units]
+    except TypeError:
+        raise ConvscopeError(
+            f"units={units!r} of layer {layer!r}: give a list of their numbers, 0 to {count - 1}, or None for all"
+        ) from None
     for unit in wanted:
         if not 0 <= unit < count:
             raise ConvscopeError(f"unit {unit} was asked for, but layer {layer!r} has {count} units")
     if not wanted:
         raise ConvscopeError(f"units=[] asks for no unit of layer {layer!r}; give at least one, or None for all")
     return torch.tensor(wanted)
+
+
+def _whole(unit: SupportsIndex) -> int:
+    if isinstance(unit, bool):
+        raise TypeError
+    return operator.index(unit)

@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from convscope.attribution.layer_maps import image_size
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.layers import copied, run_model
-from convscope.network.passes import Inputs, explained_input, raw
+from convscope.network.passes import Inputs, raw
 from convscope.network.taps import tap
 from convscope.network.targets import Unit, check_unit, parse_unit
 from convscope.network.token_grids import channel_axis
@@ -30,7 +31,7 @@ def named_units(units: Sequence[str | Unit]) -> tuple[Unit, ...]:
     found: dict[Unit, None] = {}
     for one in units:
         unit = parse_unit(one) if isinstance(one, str) else one
-        if unit is None:
+        if not isinstance(unit, Unit):
             raise ConvscopeError(f"{one!r} names no unit; give LAYER:NUMBER, or LAYER:NUMBER@Y,X for one neuron")
         found[unit] = None
     if not found:
@@ -41,12 +42,6 @@ def named_units(units: Sequence[str | Unit]) -> tuple[Unit, ...]:
 def layers_of(units: Sequence[Unit]) -> tuple[str, ...]:
     """The layers of these units, each once."""
     return tuple(dict.fromkeys(unit.layer for unit in units))
-
-
-def image_size(x: Inputs, wrt: int | str) -> tuple[int, int]:
-    """(H, W) of the network's input."""
-    height, width = explained_input(x, wrt).shape[-2:]
-    return height, width
 
 
 def unit_axis(activation: Tensor, size: tuple[int, int], layer: str, *, batch: int | None = None) -> int:
@@ -66,7 +61,7 @@ def unit_part(activation: Tensor, unit: Unit, axis: int) -> Tensor:
     """The unit's part of the layer's output, a view: ``(b, h, w)``, ``(b, tokens)`` or ``(b,)``."""
     if activation.ndim in (2, 4) and axis == 1:
         check_unit(unit, activation)
-    elif unit.unit >= activation.shape[axis]:
+    elif not 0 <= unit.unit < activation.shape[axis]:
         raise ConvscopeError(
             f"unit {unit.unit} was asked for, but layer {unit.layer!r} has {activation.shape[axis]} units"
         )
@@ -77,9 +72,12 @@ def unit_part(activation: Tensor, unit: Unit, axis: int) -> Tensor:
 
 
 def layer_outputs(model: nn.Module, x: Inputs, layers: Sequence[str]) -> dict[str, Tensor]:
-    """The raw outputs of some layers; the network is left after the last of them."""
+    """The raw outputs of some layers.
+
+    The whole pass, though its end is not needed: a layer that runs again must be refused, not taken at its first.
+    """
     with evaluation(model), torch.no_grad():
-        with tap(model, *layers, stop=True) as seen:
+        with tap(model, *layers) as seen:
             run_model(model, copied(x))
         return {layer: raw(seen[layer]) for layer in layers}
 
@@ -103,7 +101,7 @@ class UnitMeans:
         self.counts = dict.fromkeys(layers, 0)
 
     def update(self, x: Inputs) -> None:
-        """Run a batch through the network up to the last of the layers, and add what its units say."""
+        """Run a batch through the network, and add what the layers' units say."""
         size = image_size(x, self.wrt)
         for layer, output in layer_outputs(self.model, x, self.layers).items():
             by_unit = output.movedim(unit_axis(output, size, layer), 0).flatten(1)

@@ -59,6 +59,20 @@ class Question:
         return forward(self.model, self.about(images), target=self.target, score=self.score, wrt=self.wrt)
 
 
+def explained_images(x: Inputs, wrt: int | str = 0) -> Float[Tensor, "b c H W"]:
+    """The explained input, detached, which is a batch of at least one image.
+
+    Raises:
+        ConvscopeError: anything else.
+    """
+    images = explained_input(x, wrt).detach()
+    if images.ndim != 4:
+        raise ConvscopeError(f"the explained input has shape {tuple(images.shape)}; it must be (b, c, H, W)")
+    if not len(images):
+        raise ConvscopeError("a batch of no images has nothing to explain")
+    return images
+
+
 def questions(
     model: nn.Module, x: Inputs, *, target: Target = None, score: str = "logit", wrt: int | str = 0
 ) -> list[Question]:
@@ -67,11 +81,8 @@ def questions(
     Raises:
         ConvscopeError: no images, or a count of targets or of another input's rows that is not that of the images.
     """
-    images = explained_input(x, wrt).detach()
-    if images.ndim != 4:
-        raise ConvscopeError(f"the explained input has shape {tuple(images.shape)}; it must be (b, c, H, W)")
-    if not (count := len(images)):
-        raise ConvscopeError("a batch of no images has nothing to explain")
+    images = explained_images(x, wrt)
+    count = len(images)
     aimed = aim(target).target
     wanted: list[Target] = aimed if isinstance(aimed, list) else [aimed] * count
     if len(wanted) != count:

@@ -1,10 +1,10 @@
 """What a network answers without some of its units: before and after, side by side on one scale."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -206,6 +206,9 @@ def check_request(
     if not most_important and (count is not None or layer is not None):
         what = "count" if count is not None else "layer"
         raise ConvscopeError(f"{what} belongs to the most important units; units that are named have their layer")
+    given = cast("object", units)  # a caller without a type checker may pass a bare number
+    if given and not isinstance(given, Iterable):
+        raise ConvscopeError(f"units={units!r}: give a name such as 'layer4.1.conv2:447', or a list of names")
     for name in [units] if isinstance(units, str) else units or []:
         layer_of(name)
 

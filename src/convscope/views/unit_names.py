@@ -20,15 +20,16 @@ MOST_LETTERS, MOST_LAYERS = 60, 3  # in words
 _SEVERAL = re.compile(r"(?P<layer>[^:@]+):(?P<numbers>all|\d+(-\d+)?(,\d+(-\d+)?)*)", re.ASCII)
 
 
-def layer_of(name: str | Unit) -> str:
+def layer_of(name: object) -> str:
     """The layer of a unit's name, or of several units'.
 
     Raises:
-        ConvscopeError: text that names no unit.
+        ConvscopeError: text that names no unit, or what is no text.
     """
     if isinstance(name, Unit):
         return name.layer
-    one, several = parse_unit(name), _SEVERAL.fullmatch(name)
+    text = name if isinstance(name, str) else ""  # of anything else, such as a bare number
+    one, several = parse_unit(text), _SEVERAL.fullmatch(text)
     if one is None and several is None:
         raise ConvscopeError(
             f"{name!r} names no unit; give LAYER:3, several as LAYER:3,7,11 or LAYER:0-15 or LAYER:all, or one neuron "
