@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
-from convscope.network.graph import backward_rule, deconv, guided, inspect, nodes
+from convscope.network.graph import backward_rule, deconv, guided, inspect, nodes, unshut
 from convscope.network.saved_fields import operation
 from tests import nets, oracles
 from tests.nets import gates
@@ -288,3 +288,38 @@ def test_clipped_has_three_rectifiers_and_one_that_is_none() -> None:
     assert len(rectifiers) == 3
     assert dict(plain) == {"Hardtanh": 1}
     assert not opaque
+
+
+# ---- the way out of a rectifier that is shut -----------------------------------------------------------------
+
+
+def test_let_through_opens_for_an_image_that_sends_nothing_and_only_upwards() -> None:
+    """Oracle: one ReLU by hand; the first image is shut all over, the second is not, nothing reaches the third."""
+    x = torch.tensor([[-1.0, -2.0], [-1.0, 2.0], [-1.0, -2.0]], dtype=torch.float64).requires_grad_()
+    arrives = torch.tensor([[3.0, -4.0], [5.0, 6.0], [0.0, 0.0]], dtype=torch.float64)
+    output = x.relu()
+    with unshut(output, to=x) as count:
+        (arrived,) = torch.autograd.grad(output, x, arrives, retain_graph=True)
+    assert count == 1
+    assert arrived.tolist() == [[3.0, 0.0], [0.0, 6.0], [0.0, 0.0]]
+    assert torch.autograd.grad(output, x, arrives)[0].tolist() == [[0.0, 0.0], [0.0, 6.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize("factory", nets.SAME_WEIGHTS)
+def test_let_through_gives_the_gradient_where_rectifiers_are_open(factory: Callable[..., nn.Module]) -> None:
+    """Oracle: the gradient; and every way to write a ReLU is seen when it is shut."""
+    net, x = factory(), nets.images().requires_grad_()
+    score = net(x.clone())[:, 1].sum()
+    (plain,) = torch.autograd.grad(score, x, retain_graph=True)
+    with unshut(score, to=x) as count:
+        assert torch.equal(torch.autograd.grad(score, x)[0], plain)
+    assert count == 3
+
+
+@pytest.mark.parametrize("factory", [nets.gelu_only, nets.custom_function, nets.view_write])
+def test_let_through_refuses_no_network_and_leaves_what_it_cannot_see_plain(factory: Callable[..., nn.Module]) -> None:
+    net, x = factory(), nets.images().requires_grad_()
+    score = net(x.clone())[:, 1].sum()
+    (plain,) = torch.autograd.grad(score, x, retain_graph=True)
+    with unshut(score, to=x):
+        assert torch.equal(torch.autograd.grad(score, x)[0], plain)

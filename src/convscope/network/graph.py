@@ -72,6 +72,16 @@ def deconv(_grad_in: Tensor, grad_out: Tensor) -> Tensor:
     return grad_out.clamp(min=0)
 
 
+def let_through(grad_in: Tensor, grad_out: Tensor) -> Tensor:
+    """R_in = max(R_out, 0) for an image whose R_in is 0 everywhere, else R_in as it is.
+
+    The way out of a rectifier that is shut all over: only what would raise its output comes through (lucid,
+    ``misc/redirected_relu_grad.py``, where the sign is that of a loss). The first axis is taken to be the images.
+    """
+    shut = (grad_in == 0).flatten(1).all(1) if grad_in.ndim > 1 else grad_in == 0
+    return torch.where(shut.reshape(-1, *[1] * (grad_in.ndim - 1)), grad_out.clamp(min=0), grad_in)
+
+
 def nodes(output: Tensor | Sequence[Tensor], to: Tensor | None = None) -> list[Node]:
     """The graph's nodes from ``output`` (or several) down, in no particular order.
 
@@ -197,10 +207,31 @@ def backward_rule(
             f"{len(rectifiers)} rectifiers, but also {_listed(plain)}, which the rule would leave plain; "
             "partial=True (--partial) accepts that"
         )
+    with _hooked(rectifiers, rule):
+        yield Rectifiers(len(rectifiers), tuple(sorted(plain)))
+
+
+@contextmanager
+def unshut(output: Tensor | Sequence[Tensor], *, to: Tensor | None = None) -> Generator[int]:
+    """Within the block, the rectifiers that are seen between ``output`` and ``to`` follow ``let_through``.
+
+    A help for ascent to leave a start without a gradient, no explanation: nothing is refused, and what cannot be
+    seen into stays as it is. Yields the count of rectifiers.
+
+    Raises:
+        ConvscopeError: as ``nodes``.
+    """
+    rectifiers = [node for node in nodes(output, to) if is_rectifier(node)]
+    with _hooked(rectifiers, let_through):
+        yield len(rectifiers)
+
+
+@contextmanager
+def _hooked(rectifiers: Sequence[Node], rule: Rule) -> Generator[None]:
     with ExitStack() as undo:
         for node in rectifiers:
             undo.callback(node.register_hook(_hook(rule)).remove)
-        yield Rectifiers(len(rectifiers), tuple(sorted(plain)))
+        yield
 
 
 def _hook(rule: Rule) -> Callable[..., Any]:
