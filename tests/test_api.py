@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.answers import input_logits, logits_of_many, prediction_of
+from convscope.answers import input_logits, logits_of_many, prediction_of, seen_by
 from convscope.attribution import METHODS
 from convscope.attribution.deconvolution import strongest_units
 from convscope.errors import ConvscopeError
@@ -56,7 +56,7 @@ def test_k_is_at_most_the_number_of_classes_and_at_least_one() -> None:
 def test_classes_are_ordered_by_logit_where_probabilities_round_to_zero() -> None:
     """exp(-200) is 0 in float32: the order of such classes is that of their logits."""
     logits = torch.tensor([-300.0, 20.0, -200.0, -250.0, -400.0])
-    assert prediction_of(friendly.network(), logits, friendly.photo()).indices == (1, 2, 3, 0, 4)
+    assert prediction_of(seen_by(friendly.network(), friendly.photo()), logits).indices == (1, 2, 3, 0, 4)
 
 
 def test_without_names_a_class_is_called_by_its_number() -> None:

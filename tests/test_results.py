@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import convscope as cs
-from convscope.answers import prediction_of
+from convscope.answers import prediction_of, seen_by
 from convscope.comparisons import compare_targets
 from convscope.errors import ConvscopeError
 from convscope.results import DRAWN_SIDE_PX, Comparison, Shown, fitted, picture_bytes
@@ -212,8 +212,11 @@ def test_layer_and_options_are_named_once() -> None:
 def test_more_classes_than_a_chart_can_hold_can_still_be_shown() -> None:
     """A chart holds ten; a result with all of fifty classes must not fail to be displayed."""
     net = friendly.network(classes=[f"class {i}" for i in range(50)])
-    seen = prediction_of(net, torch.linspace(0, 3, 50), friendly.photo(), k=50)
-    assert seen.picture().size == prediction_of(net, torch.linspace(0, 3, 50), friendly.photo(), k=10).picture().size
+    seen = prediction_of(seen_by(net, friendly.photo()), torch.linspace(0, 3, 50), k=50)
+    assert (
+        seen.picture().size
+        == prediction_of(seen_by(net, friendly.photo()), torch.linspace(0, 3, 50), k=10).picture().size
+    )
 
 
 def test_a_large_photo_is_drawn_smaller_and_kept_as_it_is() -> None:

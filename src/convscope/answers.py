@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from convscope.network.pictures import read_image
 from convscope.network.preprocessing import Preprocess
 from convscope.network.targets import class_logits
 from convscope.results import Prediction
-from convscope.stamps import stamp
+from convscope.stamps import Stamp, stamp
 
 Photo = Any  # a path, a PIL image or a uint8 array: whatever read_image takes
 
@@ -43,7 +44,14 @@ class Seen:
     @cached_property
     def view(self) -> Image.Image:
         """The part of the photo that the network sees, as a picture to draw on."""
-        return viewed(self.net, self.image)
+        if isinstance(self.net.preprocess, Preprocess):
+            return self.net.preprocess.view(self.image)
+        return _drawn(self.x[0].float().cpu())
+
+    @cached_property
+    def stamp(self) -> Stamp:
+        """Of a result of this network on this photo; hashing both is work, and done once."""
+        return stamp(self.net, self.image)
 
     @cached_property
     def logits(self) -> Tensor:
@@ -53,7 +61,7 @@ class Seen:
     @cached_property
     def answer(self) -> Prediction:
         """The five most probable classes."""
-        return prediction_of(self.net, self.logits, self.image)
+        return prediction_of(self, self.logits)
 
 
 def seen_by(net: Network, photo: "Photo | Seen") -> Seen:
@@ -70,7 +78,7 @@ def predict(net: Network, photo: Photo, k: int = 5) -> Prediction:
         ConvscopeError: a photo that cannot be read, or a network that does not take it.
     """
     seen = seen_by(net, photo)
-    return prediction_of(net, seen.logits, seen.image, k)
+    return prediction_of(seen, seen.logits, k)
 
 
 def logits_of_many(
@@ -116,10 +124,10 @@ def _tell(refused: Callable[[str, ConvscopeError], None] | None, names: Sequence
         refused(name, error)
 
 
-def prediction_of(net: Network, logits: Tensor, image: Image.Image, k: int = 5) -> Prediction:
+def prediction_of(seen: Seen, logits: Tensor, k: int = 5) -> Prediction:
     """A result from logits ``(classes,)`` that are known already."""
-    top, indices = ranked(net, logits, k)
-    return Prediction(top, logits, indices, viewed(net, image), stamp(net, image))
+    top, indices = ranked(seen.net, logits, k)
+    return Prediction(top, logits, indices, seen.view, seen.stamp)
 
 
 def ranked(net: Network, logits: Tensor, k: int) -> tuple[tuple[tuple[str, float], ...], tuple[int, ...]]:
@@ -161,11 +169,8 @@ def refusing_input(net: Network, x: Tensor) -> Generator[None]:
         raise ConvscopeError(f"{net.name} cannot take an input of {size}: {why}") from error
 
 
-def viewed(net: Network, image: Image.Image) -> Image.Image:
-    """The part of the photo that the network sees, as a picture to draw on."""
-    if isinstance(net.preprocess, Preprocess):
-        return net.preprocess.view(image)
-    x = net.input_of(image)[0].float().cpu()
+def _drawn(x: Float[Tensor, "c h w"]) -> Image.Image:
+    """Network input whose making is not known, as a picture: from its smallest to its largest value."""
     span = float(x.max() - x.min()) or 1.0
     pixels = ((x - x.min()) / span * 255).round().clamp(0, 255).byte().numpy()
     grey_or_rgb = pixels[:3] if len(pixels) >= 3 else np.repeat(pixels[:1], 3, 0)

@@ -17,7 +17,6 @@ from convscope.network.loading import Network
 from convscope.network.targets import Target, Unit, parse_unit, resolve_names
 from convscope.results import Explanation, Prediction
 from convscope.seeds import seeded
-from convscope.stamps import stamp
 
 
 @overload
@@ -79,7 +78,7 @@ def explain(
         options={k: v for k, v in options.items() if k != "layer" and isinstance(v, str | int | float | bool | tuple)},
         measures={name: float(value[0]) for name, value in measures.items()},
         input_size=(seen.x.shape[2], seen.x.shape[3]),
-        stamp=stamp(net, seen.image, seed) if top is None else replace(top.stamp, seed=seed),
+        stamp=replace(seen.stamp, seed=seed),
     )
 
 

@@ -28,7 +28,7 @@ from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.graph import nodes
 from convscope.network.passes import Inputs, forward, raw
-from convscope.network.questions import Question, questions
+from convscope.network.questions import Question, check_batch, questions
 from convscope.network.taps import tap
 from convscope.network.targets import Target
 from convscope.network.token_grids import as_maps
@@ -68,8 +68,7 @@ def channel_maps(
     wrt: int | str,
 ) -> Tensor | dict[str, Tensor]:
     """Sum of a layer's maps with the weights that ``weigh`` finds; arguments as ``ablation_cam``."""
-    if batch < 1:
-        raise ConvscopeError(f"batch={batch}: at least one image goes through the network at a time")
+    check_batch(batch)
     asked = questions(model, x, target=target, score=score, wrt=wrt)
     size, done = image_size(x, wrt), 0
     found: dict[str, list[Tensor]] = {}

@@ -30,7 +30,7 @@ from convscope.attribution.gradients import Reduction, reduce_channels
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.passes import Inputs, explained_input, raw
-from convscope.network.questions import questions
+from convscope.network.questions import check_batch, questions
 from convscope.network.targets import Target
 
 MOST_NOISE = 100  # times the range: nothing of an image is left long before that
@@ -184,5 +184,4 @@ def _check(samples: int, least: int, noise: float, batch: int) -> None:
         raise ConvscopeError(f"samples={samples}: {needed}")
     if not 0 <= noise <= MOST_NOISE:
         raise ConvscopeError(f"noise={noise}: give a share of the image's range, 0 to {MOST_NOISE}, such as 0.15")
-    if batch < 1:
-        raise ConvscopeError(f"batch={batch}: at least one image goes through the network at a time")
+    check_batch(batch)

@@ -35,7 +35,7 @@ from convscope.attribution.method import Measured
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.passes import Inputs, explained_input, raw
-from convscope.network.questions import Question, questions
+from convscope.network.questions import Question, check_batch, questions
 from convscope.network.targets import Target
 
 Baseline = None | int | float | Sequence[float] | Tensor | Literal["mean", "blur"]
@@ -185,7 +185,6 @@ def _along_path(
 def _check(steps: int, batch: int, baseline: Any) -> None:
     if steps < 1:
         raise ConvscopeError(f"steps={steps}: at least one step is needed")
-    if batch < 1:
-        raise ConvscopeError(f"batch={batch}: at least one image goes through the network at a time")
+    check_batch(batch)
     if isinstance(baseline, str) and baseline not in ("mean", "blur"):
         raise ConvscopeError(f"baseline={baseline!r} is none of 'mean', 'blur', a number, one a channel, an image")

@@ -38,7 +38,7 @@ from convscope.attribution.layer_maps import image_size
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.passes import Inputs, raw
-from convscope.network.questions import Question, questions
+from convscope.network.questions import Question, check_batch, questions
 from convscope.network.targets import Target, aim
 
 Cells = int | tuple[int, int]
@@ -164,8 +164,7 @@ def _check(masks: int, keep: float, batch: int) -> None:
         raise ConvscopeError(f"masks={masks}: at least one mask is needed")
     if not 0 < keep < 1:
         raise ConvscopeError(f"keep={keep}: a mask shows a share of the picture between 0 and 1")
-    if batch < 1:
-        raise ConvscopeError(f"batch={batch}: at least one image goes through the network at a time")
+    check_batch(batch)
 
 
 def _with_own_score(ask: Question) -> Question:

@@ -27,7 +27,7 @@ from convscope.attribution.fillings import Fill, filling
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.passes import Inputs, explained_input
-from convscope.network.questions import Question, questions, top_class
+from convscope.network.questions import Question, check_batch, questions, top_class
 from convscope.network.targets import Target
 
 Reading = Literal["pixels", "drop", "score", "class"]
@@ -134,8 +134,7 @@ def occlusion(
     """
     if reading not in ("pixels", "drop", "score", "class"):
         raise ConvscopeError(f"reading={reading!r} is none of 'pixels', 'drop', 'score', 'class'")
-    if batch < 1:
-        raise ConvscopeError(f"batch={batch}: at least one image goes through the network at a time")
+    check_batch(batch)
     image = explained_input(x, wrt).detach()
     if image.ndim != 4:
         raise ConvscopeError(f"the occluded input has shape {tuple(image.shape)}; it must be (b, c, H, W)")

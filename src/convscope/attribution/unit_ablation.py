@@ -35,7 +35,7 @@ from convscope.network.evaluation import evaluation
 from convscope.network.head import class_maps, linear_head
 from convscope.network.layers import copied, run_model
 from convscope.network.passes import Inputs, raw
-from convscope.network.questions import questions
+from convscope.network.questions import check_batch, questions
 from convscope.network.taps import Edit, tap
 from convscope.network.targets import Unit, class_logits
 
@@ -123,8 +123,7 @@ def effect_of_each(
     Raises:
         ConvscopeError: no such layer, a unit out of range, an output that is no logits.
     """
-    if batch < 1:
-        raise ConvscopeError(f"batch={batch}: at least one image goes through the network at a time")
+    check_batch(batch)
     size = image_size(x, wrt)
     asked = questions(model, x, target=class_logits, wrt=wrt)
     with evaluation(model), torch.no_grad():

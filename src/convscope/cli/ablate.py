@@ -1,6 +1,5 @@
 """``convscope ablate``: what a network answers without some of its units."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
-from convscope.cli.outputs import endings_of, name_part, save_as, stems_of
+from convscope.cli.outputs import endings_of, name_part, print_written, save_as, stems_of
 from convscope.cli.running import command, say
 from convscope.errors import ConvscopeError
 
@@ -121,12 +120,7 @@ def ablate(
     with bar(len(photos.names), "ablate", parts) as step:
         done = [_write(name, made, out / f"{stems[name]}.{kind}", endings) for name, made in photos.each(one)]
     photos.refuse_if_none()
-    if as_json:
-        print(json.dumps(done, indent=1, ensure_ascii=False))
-    else:
-        for entry in done:
-            for file in entry["files"]:
-                print(file)
+    print_written(done, as_json=as_json)
     return photos.finish()
 
 

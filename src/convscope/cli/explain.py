@@ -1,7 +1,5 @@
 """``convscope explain``: why the network answers as it does, as sheets of pictures."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +7,7 @@ from convscope.cli import explain_options as given
 from convscope.cli import options as opt
 from convscope.cli.explain_plan import Plan, plan_of
 from convscope.cli.method_options import options_of
-from convscope.cli.outputs import endings_of, save_as, stems_of
+from convscope.cli.outputs import endings_of, print_written, save_as, stems_of
 from convscope.cli.running import command, say
 from convscope.errors import ConvscopeError
 
@@ -84,18 +82,13 @@ def explain(
     photos.refuse_if_none()
     if plan.note:
         say(plan.note)
-    if as_json:
-        print(json.dumps(done, indent=1, ensure_ascii=False))
-    else:
-        for entry in done:
-            for file in entry["files"]:
-                print(file)
+    print_written(done, as_json=as_json)
     return photos.finish()
 
 
 def _run(photos: "Photos", plan: Plan, out: Path, endings: list[str], parts: "Parts") -> list[dict[str, Any]]:
     """Make and write the sheets, one photo after the other; what is written stays if the rest is interrupted."""
-    from convscope.cli.progress import bar
+    from convscope.cli.progress import bar, prefixed
 
     stems = stems_of(list(photos.names))
     with bar(len(photos.names) * plan.steps, "explain", parts) as step:
@@ -103,7 +96,7 @@ def _run(photos: "Photos", plan: Plan, out: Path, endings: list[str], parts: "Pa
             read = {n: p for n in photos.names if (p := photos.read(n)) is not None}
             photos.refuse_if_none()
             return [_write(plan.whole_folder(read, step), out / f"all.{plan.name}", endings, list(read))]
-        made = photos.each(lambda name, photo: plan.sheet(photo, _prefixed(step, name)))
+        made = photos.each(lambda name, photo: plan.sheet(photo, prefixed(step, name)))
         return [_write(sheet, out / f"{stems[name]}.{plan.name}", endings, [name]) for name, sheet in made]
 
 
@@ -123,10 +116,6 @@ def _write(sheet: "Comparison", stem: Path, endings: list[str], names: list[str]
     }
     image = names[0] if len(names) == 1 else names
     return {"image": image, "files": files, "top": top, "maps": maps, "left_out": dict(sheet.left_out)}
-
-
-def _prefixed(step: Callable[[str], None], name: str) -> Callable[[str], None]:
-    return lambda now: step(f"{name}: {now}")
 
 
 def _networks(

@@ -1,7 +1,5 @@
 """``convscope features``: what the units of a layer, or all layers, answer to a picture."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +8,12 @@ import typer
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
 from convscope.cli.features_asked import Asked
-from convscope.cli.outputs import endings_of, save_as, stems_of
+from convscope.cli.outputs import endings_of, print_written, save_as, stems_of
 from convscope.cli.running import command
-from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from convscope.cli.progress import Parts
     from convscope.cli.sources import Photos
     from convscope.network.loading import Network
@@ -116,10 +115,7 @@ def features(
     find_calls(net.module, asked.layers)
     done = _run(photos, net, asked, out, endings, batch, Parts())
     photos.refuse_if_none()
-    if as_json:
-        print(json.dumps(done, indent=1, ensure_ascii=False))
-    else:
-        print("\n".join(file for entry in done for file in entry["files"]))
+    print_written(done, as_json=as_json)
     return photos.finish()
 
 
@@ -128,26 +124,16 @@ def _run(
 ) -> list[dict[str, Any]]:
     """The figures, photo after photo; what is written stays if the rest is interrupted."""
     from convscope.answers import seen_by
-    from convscope.cli.progress import bar
+    from convscope.cli.progress import bar, prefixed
 
-    stems, done = stems_of(list(photos.names)), list[dict[str, Any]]()
+    stems = stems_of(list(photos.names))
     with bar(len(photos.names) * max(1, len(asked.layers)), "features", parts) as step:
-        for name in photos.names:
-            photo = photos.read(name)
-            if photo is None:
-                continue
-            try:
-                figures = asked.figures(seen_by(net, photo), batch, parts, _prefixed(step, name))
-                done += [_write(figure, out / stems[name], asked.kind, endings, name) for figure in figures]
-            except ConvscopeError as error:
-                if not done and str(error) in photos.skipped.values():
-                    raise  # twice the same, and nothing made yet: it is not the photos
-                photos.skip(name, error)
-    return done
 
+        def one(name: str, photo: "Image.Image") -> list[dict[str, Any]]:
+            figures = asked.figures(seen_by(net, photo), batch, parts, prefixed(step, name))
+            return [_write(figure, out / stems[name], asked.kind, endings, name) for figure in figures]
 
-def _prefixed(step: Callable[[str], None], name: str) -> Callable[[str], None]:
-    return lambda now: step(f"{name}: {now}")
+        return [entry for _, entries in photos.each(one) for entry in entries]
 
 
 def _write(figure: "Shown", stem: Path, kind: str, endings: list[str], image: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """``convscope filters``: the weights of a layer's convolutions as pictures."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
-from convscope.cli.outputs import endings_of, name_part, save_as
+from convscope.cli.outputs import endings_of, name_part, print_written, save_as
 from convscope.cli.running import command
 
 
@@ -67,7 +66,7 @@ def filters(
     for one in found:
         files = save_as(one, out / ".".join([_short(net.name), one.layer, *kind]), endings)
         done.append({"files": files, **one.as_json()})
-    print(json.dumps(done, indent=1) if as_json else "\n".join(file for entry in done for file in entry["files"]))
+    print_written(done, as_json=as_json)
 
 
 def _short(name: str) -> str:

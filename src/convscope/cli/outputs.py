@@ -1,11 +1,12 @@
 """What a command writes: which forms (``--save``), and under which names."""
 
 import hashlib
+import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convscope.cli.options import listed
 from convscope.errors import ConvscopeError
@@ -50,6 +51,16 @@ def name_part(asked: Sequence[str]) -> str:
     if len(joined) <= MOST_LETTERS:
         return joined
     return f"{joined[: MOST_LETTERS - 9]}-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
+
+
+def print_written(done: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """What a command made: one JSON document, or the files, a line each."""
+    if as_json:
+        print(json.dumps(done, indent=1, ensure_ascii=False))
+        return
+    for entry in done:
+        for file in entry["files"]:
+            print(file)
 
 
 def save_as(result: "Shown", stem: Path, endings: list[str]) -> list[str]:

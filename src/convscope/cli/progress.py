@@ -19,6 +19,11 @@ def _nowhere(_share: float) -> None:
     pass
 
 
+def prefixed(step: Callable[[str], None], name: str) -> Callable[[str], None]:
+    """``step`` with the photo's name before what comes next."""
+    return lambda now: step(f"{name}: {now}")
+
+
 @contextmanager
 def bar(total: int, what: str, parts: Parts | None = None) -> Generator[Callable[[str], None]]:
     """Within the block, each call of the yielded function says what comes next and counts one step."""

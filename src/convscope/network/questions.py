@@ -102,6 +102,12 @@ def _top_class(ask: Question) -> int:
         return int(replace(ask, target=top_class)(ask.image))
 
 
+def check_batch(batch: int) -> None:
+    """Refuse a pass of no images."""
+    if batch < 1:
+        raise ConvscopeError(f"batch={batch}: at least one image goes through the network at a time")
+
+
 def with_image(x: Inputs, wrt: int | str, image: Tensor, of_other: Callable[[Tensor], Tensor]) -> Inputs:
     """The inputs with ``image`` in the place of ``wrt``, and ``of_other`` of all others."""
     if isinstance(x, Tensor):

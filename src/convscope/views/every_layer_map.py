@@ -19,7 +19,7 @@ from convscope.render.colour_bar import ColourBar
 from convscope.render.grid import About, Cell, grid
 from convscope.render.scale import scale_of
 from convscope.results import Shown, fitted
-from convscope.stamps import Stamp, stamp
+from convscope.stamps import Stamp
 from convscope.views.feature_maps import map_cell
 
 _NAMED = 8  # layers that are named for one reason
@@ -95,7 +95,7 @@ def every_layer(net: Network, photo: Photo, reading: str | int = "mean") -> Ever
     if not maps:
         why = next(iter(left_out.items()), None)
         raise ConvscopeError(f"no layer of {net.name} has such a map" + (f"; {why[0]} {why[1]}" if why else ""))
-    return EveryLayer(tuple(maps), left_out, asked, seen.view, stamp(net, seen.image))
+    return EveryLayer(tuple(maps), left_out, asked, seen.view, seen.stamp)
 
 
 def _reading(asked: str | int) -> Reading:

@@ -24,7 +24,7 @@ from convscope.render.colour_bar import ColourBar
 from convscope.render.grid import About, Cell, grid
 from convscope.render.scale import CLIP_PERCENTILE, Scale, scale_of
 from convscope.results import Shown, fitted
-from convscope.stamps import Stamp, stamp
+from convscope.stamps import Stamp
 from convscope.views.units_asked import checked_units, in_words
 
 ORDERS = ("max", "mean")
@@ -123,7 +123,7 @@ def features(
     if sort is not None:
         numbers = tuple(numbers[i] for i in strongest_first(maps[list(numbers)], sort))
     values = maps[list(numbers)]
-    return FeatureMaps(values, layer, numbers, len(maps), seen.view, stamp(net, seen.image), own_scale, sort)
+    return FeatureMaps(values, layer, numbers, len(maps), seen.view, seen.stamp, own_scale, sort)
 
 
 def maps_seen(seen: Seen, layer: str | None) -> tuple[str, Float[Tensor, "c h w"]]:

@@ -23,7 +23,6 @@ from convscope.network.targets import Target, Unit, class_logits, resolve_names
 from convscope.network.token_grids import as_maps
 from convscope.results import Prediction, Shown
 from convscope.stamps import Stamp, combined
-from convscope.stamps import stamp as stamp_of
 from convscope.views.ablation_sheet import ablation_sheet
 from convscope.views.reference_photos import ReferencePhotos
 from convscope.views.unit_names import in_words, layer_of, units_named
@@ -173,7 +172,7 @@ def ablate(
     stamp = replace(combined([before.stamp, *data_stamps]), seed=seed if mode == "resample" else None)
     maps = {unit: _map(outputs[unit.layer], unit, size) for unit in found}
     notes = _notes(seen, layers) if mode == "zero" else ()
-    after = prediction_of(net, logits, seen.image)
+    after = prediction_of(seen, logits)
     return Ablation(
         before, after, found, mode, replaced_by, net.class_name(index), index, maps, importance, notes, stamp
     )
@@ -250,13 +249,13 @@ def _values(
     if mode == "mean":
         means = reference.means(list(dict.fromkeys(unit.layer for unit in units)))
         values = {unit: means[unit.layer][unit.unit] for unit in units}
-        stamp = replace(stamp_of(seen.net, seen.image), data_hash=reference.data_hash())
+        stamp = replace(seen.stamp, data_hash=reference.data_hash())
         return values, f"at the mean over {reference.line}", [stamp]
     name, other = reference.another(seen.image, torch.Generator().manual_seed(seed))
     lent = Seen(seen.net, other)
     with refusing_input(seen.net, lent.x):
         values = unit_activations(seen.net.module, lent.x, units)
-    return values, f"as for {name}, one of {reference.line}", [stamp_of(seen.net, other)]
+    return values, f"as for {name}, one of {reference.line}", [lent.stamp]
 
 
 def _map(output: Tensor, unit: Unit, size: tuple[int, int]) -> Float[Tensor, "h w"]:

@@ -26,7 +26,7 @@ from convscope.render.grid import About, Cell, grid
 from convscope.render.overlay import OPACITY, overlay
 from convscope.render.typography import number_text
 from convscope.results import Shown, fitted
-from convscope.stamps import Stamp, stamp
+from convscope.stamps import Stamp
 from convscope.views.feature_maps import ZERO, maps_seen, scale_in_words, scales_of, strongest_units_of
 from convscope.views.units_asked import in_words
 from convscope.wording import percent
@@ -134,9 +134,7 @@ def units_on_photo(
     spoken = tuple(_spoken_for(net, row, rounding) for row in drops)
     about: dict[str, Any] = {"own_scale": own_scale}
     values, count = maps[list(numbers)], len(maps)
-    return UnitOverlays(
-        values, drops, layer, numbers, count, spoken, answer, seen.view, stamp(net, seen.image), **about
-    )
+    return UnitOverlays(values, drops, layer, numbers, count, spoken, answer, seen.view, seen.stamp, **about)
 
 
 def _spoken_for(net: Network, drops: Float[Tensor, " classes"], rounding: float) -> tuple[tuple[str, float], ...]:

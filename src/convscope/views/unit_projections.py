@@ -24,7 +24,7 @@ from convscope.network.targets import Unit
 from convscope.render.colour_bar import ColourBar
 from convscope.render.grid import About, Cell, grid
 from convscope.results import Shown, fitted
-from convscope.stamps import Stamp, stamp
+from convscope.stamps import Stamp
 from convscope.views.feature_maps import map_cell, maps_seen, scale_in_words, scales_of, strongest_units_of
 from convscope.views.units_asked import in_words
 
@@ -128,7 +128,7 @@ def units_projected(
             if on_step is not None:
                 on_step(start + len(targets), len(numbers))
     values, count = maps[list(numbers)], len(maps)
-    made = stamp(net, seen.image)
+    made = seen.stamp
     return UnitProjections(values, torch.cat(found), layer, numbers, count, seen.view, made, own_scale)
 
 
