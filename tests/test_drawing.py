@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from convscope.attribution import METHODS
-from convscope.drawing import draw_tile, on_the_photo, scale_for, zero_reason
+from convscope.drawing import draw_tile, on_the_photo, picture_of, scale_for, zero_reason
+from convscope.errors import ConvscopeError
 from convscope.render.scale import CLIP_PERCENTILE
 from tests import friendly
 
@@ -84,3 +85,38 @@ def test_the_variance_of_three_channels_is_drawn_as_their_sum() -> None:
     ]
     np.testing.assert_array_equal(np.asarray(tiles[0].image), np.asarray(tiles[1].image))
     assert scale_for("var-grad", [values]).low == 0
+
+
+# ---- pictures that were made ----
+
+
+def test_three_channels_are_colours_and_one_is_grey() -> None:
+    """Closed form: 255 v, rounded, where it was."""
+    values = torch.tensor([0.0, 1 / 255, 1.49 / 255, 1.51 / 255, 0.5, 1.0]).reshape(1, 2, 3)
+    colours = torch.cat([values, 1 - values, torch.zeros_like(values)])
+    levels = np.array([[0, 1, 1], [2, 128, 255]], np.uint8)
+    drawn, grey = np.asarray(picture_of(colours)), picture_of(values)
+    np.testing.assert_array_equal(drawn[:, :, 0], levels)
+    np.testing.assert_array_equal(drawn[:, :, 1].astype(int) + levels, 255 + (levels == 128))  # 127.5 goes up twice
+    assert not drawn[:, :, 2].any()
+    assert grey.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(grey), levels[:, :, None].repeat(3, 2))
+
+
+@pytest.mark.parametrize(("channels", "side", "gap"), [(2, 4, 1), (4, 64, 2), (9, 28, 1)])
+def test_other_channels_stand_side_by_side(channels: int, side: int, gap: int) -> None:
+    values = torch.arange(channels * side * side).reshape(channels, side, side) / (channels * side * side)
+    drawn = np.asarray(picture_of(values))[:, :, 0]
+    assert drawn.shape == (side, channels * side + (channels - 1) * gap)
+    for k in range(channels):
+        at = k * (side + gap)
+        np.testing.assert_array_equal(drawn[:, at : at + side], (255 * values[k].double()).round().numpy())
+        assert (drawn[:, at + side : at + side + gap] == 255).all()
+
+
+@pytest.mark.parametrize("wrong", [-0.01, 1.01, float("nan"), float("inf")])
+def test_what_is_no_picture_is_not_drawn(wrong: float) -> None:
+    values = torch.full((3, 4, 4), 0.5)
+    values[1, 2, 3] = wrong
+    with pytest.raises(ConvscopeError, match="a picture's are from 0 to 1"):
+        picture_of(values)

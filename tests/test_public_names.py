@@ -15,8 +15,9 @@ from convscope import attribution
 from tests import friendly, nets
 
 NAMES = [
-    "Ablation", "ConvscopeError", "Explanation", "FeatureMaps", "FilterTiles", "Network", "Prediction", "Preprocess",
-    "ablate", "explain", "features", "filters", "load", "predict", "read_image",
+    "Ablation", "ConvscopeError", "Dream", "Explanation", "FeatureMaps", "FilterTiles", "Inversion", "Network",
+    "Pictures", "Prediction", "Preprocess", "ablate", "dream", "explain", "features", "filters", "invert", "load",
+    "predict", "read_image", "visualize",
 ]  # fmt: skip
 HEAVY = ("torch", "torchvision", "matplotlib", "skimage", "jinja2")
 
@@ -90,6 +91,9 @@ def test_each_public_name_can_be_called_twice_after_every_submodule_was_imported
         assert isinstance(dataclasses.replace(seen), cs.Prediction)
         assert isinstance(dataclasses.replace(cs.ablate(net, photo, most_important=True)), cs.Ablation)
         assert isinstance(dataclasses.replace(map_), cs.Explanation)
+        assert isinstance(dataclasses.replace(cs.visualize(net, "conv2:0", steps=1)), cs.Pictures)
+        assert isinstance(dataclasses.replace(cs.invert(net, photo, steps=1)), cs.Inversion)
+        assert isinstance(dataclasses.replace(cs.dream(net, photo, steps=1)), cs.Dream)
         assert isinstance(cs.ConvscopeError("no"), ValueError)
 
 

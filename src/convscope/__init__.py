@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from convscope.network.loading import load as load
     from convscope.network.pictures import read_image as read_image
     from convscope.network.preprocessing import Preprocess as Preprocess
+    from convscope.optimised.dreams import Dream as Dream
+    from convscope.optimised.dreams import dream as dream
+    from convscope.optimised.inversions import invert as invert
+    from convscope.optimised.one_inversion import Inversion as Inversion
+    from convscope.optimised.unit_pictures import Pictures as Pictures
+    from convscope.optimised.unit_pictures import visualize as visualize
     from convscope.results import Explanation as Explanation
     from convscope.results import Prediction as Prediction
     from convscope.views.feature_maps import FeatureMaps as FeatureMaps
@@ -32,19 +38,25 @@ if TYPE_CHECKING:
 _HOME = {
     "Ablation": "convscope.views.unit_effects",
     "ConvscopeError": "convscope.errors",
+    "Dream": "convscope.optimised.dreams",
     "Explanation": "convscope.results",
     "FeatureMaps": "convscope.views.feature_maps",
     "FilterTiles": "convscope.views.filter_tiles",
+    "Inversion": "convscope.optimised.one_inversion",
     "Network": "convscope.network.loading",
+    "Pictures": "convscope.optimised.unit_pictures",
     "Prediction": "convscope.results",
     "Preprocess": "convscope.network.preprocessing",
     "ablate": "convscope.views.unit_effects",
+    "dream": "convscope.optimised.dreams",
     "explain": "convscope.api",
     "features": "convscope.views.feature_maps",
     "filters": "convscope.views.filter_tiles",
+    "invert": "convscope.optimised.inversions",
     "load": "convscope.network.loading",
     "predict": "convscope.answers",
     "read_image": "convscope.network.pictures",
+    "visualize": "convscope.optimised.unit_pictures",
 }
 
 _PACKAGES = ("attribution", "network", "render")
@@ -52,19 +64,25 @@ _PACKAGES = ("attribution", "network", "render")
 __all__ = [
     "Ablation",
     "ConvscopeError",
+    "Dream",
     "Explanation",
     "FeatureMaps",
     "FilterTiles",
+    "Inversion",
     "Network",
+    "Pictures",
     "Prediction",
     "Preprocess",
     "ablate",
+    "dream",
     "explain",
     "features",
     "filters",
+    "invert",
     "load",
     "predict",
     "read_image",
+    "visualize",
 ]
 
 

@@ -12,17 +12,41 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from convscope.attribution.method import Look
 from convscope.attribution.registry import METHODS
 from convscope.attribution.sliding_occlusion import squares
+from convscope.errors import ConvscopeError
 from convscope.render.colour import colourise, gradient_picture
 from convscope.render.colour_bar import ColourBar
 from convscope.render.overlay import OPACITY, overlay
 from convscope.render.scale import CLIP_PERCENTILE, Scale, scale_of
 from convscope.render.tile import Tile
+
+
+def picture_of(values: Float[Tensor, "c h w"]) -> Image.Image:
+    """A made picture, in [0, 1], as RGB pixels: three channels are colours, one is grey.
+
+    Of any other number nobody knows what they show: they stand side by side, each in grey, a thin white line between.
+
+    Raises:
+        ConvscopeError: values that are not finite, or not in [0, 1].
+    """
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 1):  # NaN is neither
+        raise ConvscopeError(f"values from {low:.4g} to {high:.4g}: a picture's are from 0 to 1")
+    levels = (255 * values.detach().cpu().double()).round().to(torch.uint8).numpy()
+    if len(levels) == 3:
+        return Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
+    height, width = levels.shape[1:]
+    gap = max(1, width // 32)
+    beside = np.full((height, len(levels) * (width + gap) - gap), 255, np.uint8)
+    for at, channel in enumerate(levels):
+        beside[:, at * (width + gap) : at * (width + gap) + width] = channel
+    return Image.fromarray(beside).convert("RGB")
 
 
 def scale_for(method: str, maps: list[Tensor]) -> Scale:

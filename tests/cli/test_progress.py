@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from convscope.cli.progress import Parts, bar
+from convscope.cli.progress import Parts, bar, counted
 
 
 def test_where_stderr_is_no_terminal_nothing_is_printed(capsys) -> None:
@@ -42,3 +42,20 @@ def test_parts_of_a_long_step_move_the_bar_within_it(monkeypatch: pytest.MonkeyP
         parts(2, 4)
     parts(3, 4)
     assert places == [0, 0.25, 1, 1.5]
+
+
+def test_counted_steps_move_a_bar_to_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(
+        "rich.console.Console", lambda **_: Console(file=shown, force_terminal=True, width=100, color_system=None)
+    )
+    with counted("work") as on_step:
+        on_step(1, 64)
+        on_step(48, 64)
+    assert "48/64" in shown.getvalue()
+
+
+def test_counted_steps_are_silent_where_stderr_is_no_terminal(capsys) -> None:
+    with counted("work") as on_step:
+        on_step(1, 2)
+    assert capsys.readouterr() == ("", "")

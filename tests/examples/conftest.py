@@ -3,6 +3,7 @@
 import fcntl
 import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -24,12 +25,19 @@ def script(name: str) -> ModuleType:
 
 
 def trained(example: ModuleType, model: type[nn.Module], things: list[int], shared_folder: Path) -> nn.Module:
-    """The network that the script trains; the first worker to come trains it, the others wait for its weights."""
+    """The network that the script trains on scenes of so many things."""
+    return once(example, model, lambda: example.train(example.make_scenes(2000, seed=0, things=things)), shared_folder)
+
+
+def once(
+    example: ModuleType, model: Callable[[], nn.Module], train: Callable[[], nn.Module], shared_folder: Path
+) -> nn.Module:
+    """The first worker to come trains, the others wait for its weights."""
     weights = shared_folder / f"{example.__name__}.safetensors"
     with (shared_folder / f"{example.__name__}.lock").open("w") as lock, torch.random.fork_rng(devices=[]):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not weights.exists():
-            save_file(example.train(example.make_scenes(2000, seed=0, things=things)).state_dict(), weights)
+            save_file(train().state_dict(), weights)
         fresh = model()
     fresh.load_state_dict(load_file(weights))
     return watch(fresh.eval())
@@ -52,3 +60,9 @@ def answerer(run_folder: Path) -> nn.Module:
 def captioner(run_folder: Path) -> nn.Module:
     example = script("captions")
     return trained(example, example.Captioner, [2], run_folder)
+
+
+@pytest.fixture(scope="session")
+def digits_reader(run_folder: Path) -> nn.Module:
+    example = script("digits")
+    return once(example, example.network, lambda: example.train(*example.read_digits()[0]), run_folder)

@@ -1,5 +1,6 @@
 """``backward_rule`` on the recorded graph against backward passes written by hand, and what it counts and refuses."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
-from convscope.network.graph import backward_rule, deconv, guided, inspect, nodes, unshut
+from convscope.network.graph import backward_rule, deconv, guided, inspect, let_through, nodes, unshut
 from convscope.network.saved_fields import operation
 from tests import nets, oracles
 from tests.nets import gates
@@ -303,6 +304,19 @@ def test_let_through_opens_for_an_image_that_sends_nothing_and_only_upwards() ->
     assert count == 1
     assert arrived.tolist() == [[3.0, 0.0], [0.0, 6.0], [0.0, 0.0]]
     assert torch.autograd.grad(output, x, arrives)[0].tolist() == [[0.0, 0.0], [0.0, 6.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 5), (4, 3, 2, 2)])
+@pytest.mark.parametrize("shut", [[], [1], [0, 1, 2, 3]])
+def test_let_through_asks_whether_every_number_of_an_image_is_zero(shape: tuple[int, ...], shut: list[int]) -> None:
+    """Oracle: a loop over images; NaN is not zero, nor are numbers of one sign."""
+    sends, arrives = nets.images(4).flatten(1), nets.images(4, seed=1).flatten(1)
+    sends, arrives = (t[:, : math.prod(shape[1:])].reshape(shape).clone() for t in (sends, arrives))
+    sends[0], sends[2], sends[3] = sends[0].clamp(max=0), sends[2].clamp(min=0), torch.nan
+    sends[shut] = 0
+    expected = [a.clamp(min=0) if (s == 0).all() else s for s, a in zip(sends, arrives, strict=True)]
+    found = let_through(sends, arrives)
+    assert torch.equal(found.nan_to_num(7), torch.stack(expected).nan_to_num(7))
 
 
 @pytest.mark.parametrize("factory", nets.SAME_WEIGHTS)

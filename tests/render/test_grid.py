@@ -118,3 +118,30 @@ def test_the_bar_for_all_and_its_words_stand_below_the_cells() -> None:
 def test_nothing_to_show_is_refused(cells: list[Cell], options: dict[str, int]) -> None:
     with pytest.raises(ConvscopeError, match="at least 1 cell and 1 column"):
         grid(cells, **options)
+
+
+def test_lines_below_a_picture_move_no_picture_and_take_room_below() -> None:
+    plain, said = (grid([Cell((flat(k),), str(k), below=below) for k in range(3)]) for below in ((), ("a", "b")))
+    assert [place(plain, colour(k))[0] for k in range(3)] == [place(said, colour(k))[0] for k in range(3)]
+    assert said.height > plain.height + 40
+    bottom = max(place(said, colour(k))[3] for k in range(3))
+    assert (np.asarray(said)[bottom:] < 200).any()
+
+
+def test_a_badge_frames_its_own_picture_and_no_other() -> None:
+    page = grid([Cell((flat(k),), badge="best" if k == 1 else "") for k in range(3)])
+    first, last = place(page, colour(0)), place(page, colour(2))
+    green = np.argwhere((np.asarray(page) == (0x0B, 0x6E, 0x4F)).all(axis=2))
+    (top, left), (bottom, right) = green.min(0), green.max(0) + 1
+    assert (top, bottom) == (first[1], first[3])
+    assert first[2] < left < right < last[0]
+    assert (right - left, bottom - top) == (first[2] - first[0], first[3] - first[1])
+
+
+def test_further_lines_of_a_row_heading_are_grey_below_the_first() -> None:
+    rows = [[Cell((flat(0),))], [Cell((flat(1),))]]
+    one, two = (rows_of_cells(rows, row_headings=[f"layer{more}", "b"]) for more in ("", "\nsees"))
+    left = place(one, colour(0))[0]
+    assert place(two, colour(0)) == place(one, colour(0))
+    heading_one, heading_two = (np.asarray(page)[:, :left] for page in (one, two))
+    assert (heading_two < 160).any(axis=(1, 2)).sum() > (heading_one < 160).any(axis=(1, 2)).sum()

@@ -116,6 +116,28 @@ class UnitMeans:
         return {layer: self.sums[layer] / self.counts[layer] for layer in self.layers}
 
 
+class UnitMaxima:
+    """The largest value of every unit of some layers, over images and positions: ``update``, then ``compute``."""
+
+    def __init__(self, model: nn.Module, layers: Sequence[str], *, wrt: int | str = 0) -> None:
+        self.model, self.layers, self.wrt = model, tuple(layers), wrt
+        self.largest: dict[str, Tensor] = {}
+
+    def update(self, x: Inputs) -> None:
+        """Run a batch through the network, and look for larger values; NaN is none."""
+        size = image_size(x, self.wrt)
+        for layer, output in layer_outputs(self.model, x, self.layers).items():
+            by_unit = output.movedim(unit_axis(output, size, layer), 0).flatten(1)
+            here = by_unit.masked_fill(by_unit.isnan(), -torch.inf).amax(1).float().cpu()
+            self.largest[layer] = self.largest[layer].maximum(here) if layer in self.largest else here
+
+    def compute(self) -> dict[str, Float[Tensor, " units"]]:
+        """Layer -> one number a unit, float32. Raises :class:`ConvscopeError` before the first batch."""
+        if any(layer not in self.largest for layer in self.layers):
+            raise ConvscopeError("the strongest activation over no image is not known; give at least one")
+        return {layer: self.largest[layer] for layer in self.layers}
+
+
 def unit_means(
     model: nn.Module, batches: Iterable[Inputs], layers: Sequence[str], *, wrt: int | str = 0
 ) -> dict[str, Float[Tensor, " units"]]:

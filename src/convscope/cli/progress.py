@@ -2,6 +2,10 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class Parts:
@@ -24,16 +28,20 @@ def prefixed(step: Callable[[str], None], name: str) -> Callable[[str], None]:
     return lambda now: step(f"{name}: {now}")
 
 
-@contextmanager
-def bar(total: int, what: str, parts: Parts | None = None) -> Generator[Callable[[str], None]]:
-    """Within the block, each call of the yielded function says what comes next and counts one step."""
+def _progress() -> "Progress":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def bar(total: int, what: str, parts: Parts | None = None) -> Generator[Callable[[str], None]]:
+    """Within the block, each call of the yielded function says what comes next and counts one step."""
     begun = 0
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with _progress() as progress:
         task = progress.add_task(what, total=total)
 
         def step(now: str) -> None:
@@ -48,3 +56,11 @@ def bar(total: int, what: str, parts: Parts | None = None) -> Generator[Callable
         finally:
             if parts is not None:
                 parts.show = _nowhere
+
+
+@contextmanager
+def counted(what: str) -> Generator[Callable[[int, int], None]]:
+    """Within the block, the yielded ``on_step`` callback moves a bar to ``done`` of ``every`` steps."""
+    with _progress() as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, every: progress.update(task, completed=done, total=every)

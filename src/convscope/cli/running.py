@@ -14,10 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from convscope.errors import ConvscopeError
 
-COMMANDS = ("explain", "methods", "predict", "features", "filters", "ablate", "layers", "doctor")
+COMMANDS = (
+    "explain",
+    "methods",
+    "predict",
+    "features",
+    "filters",
+    "ablate",
+    "visualize",
+    "dream",
+    "invert",
+    "layers",
+    "doctor",
+)
 DONE, SKIPPED, REFUSED, CRASHED, INTERRUPTED = 0, 1, 2, 70, 130
 
 app = typer.Typer(
@@ -35,7 +48,9 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
+def command(
+    name: str, cls: type[TyperCommand] = TyperCommand
+) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
     """Register a command; what it returns is the exit code, what it raises is turned into one."""
 
     def register(function: Callable[..., int | None]) -> Callable[..., None]:
@@ -43,7 +58,7 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., No
         def run(*args: Any, **options: Any) -> None:
             raise typer.Exit(_code_of(function, args, options))
 
-        return app.command(name)(run)
+        return app.command(name, cls=cls)(run)
 
     return register
 

@@ -78,8 +78,12 @@ def let_through(grad_in: Tensor, grad_out: Tensor) -> Tensor:
     The way out of a rectifier that is shut all over: only what would raise its output comes through (lucid,
     ``misc/redirected_relu_grad.py``, where the sign is that of a loss). The first axis is taken to be the images.
     """
-    shut = (grad_in == 0).flatten(1).all(1) if grad_in.ndim > 1 else grad_in == 0
-    return torch.where(shut.reshape(-1, *[1] * (grad_in.ndim - 1)), grad_out.clamp(min=0), grad_in)
+    shut = grad_in == 0
+    if within := tuple(range(1, grad_in.ndim)):  # extremes: many times as fast as asking each number
+        shut = (grad_in.amax(within) == 0) & (grad_in.amin(within) == 0)
+    if not bool(shut.any()):
+        return grad_in
+    return torch.where(shut.reshape(-1, *[1] * len(within)), grad_out.clamp(min=0), grad_in)
 
 
 def nodes(output: Tensor | Sequence[Tensor], to: Tensor | None = None) -> list[Node]:

@@ -52,8 +52,12 @@ def _paths(model: nn.Module, *, aliases: bool = False) -> Iterator[tuple[str, st
     for path, module in model.named_modules(remove_duplicate=not aliases):
         if inner := _WRAPPERS.get(type(module).__name__):
             wrapped.add(f"{path}.{inner}".lstrip("."))
-        parts = path.split(".")
-        yield path, ".".join(p for i, p in enumerate(parts) if ".".join(parts[: i + 1]) not in wrapped), module
+        yield path, _unwrapped(path, wrapped) if wrapped else path, module
+
+
+def _unwrapped(path: str, wrapped: set[str]) -> str:
+    parts = path.split(".")
+    return ".".join(p for i, p in enumerate(parts) if ".".join(parts[: i + 1]) not in wrapped)
 
 
 def find_call(model: nn.Module, name: str) -> Call:

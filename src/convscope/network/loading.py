@@ -52,17 +52,14 @@ class Network:
         """Where the first parameter lives."""
         return next((p.device for p in self.module.parameters()), torch.device("cpu"))
 
+    @property
+    def precision(self) -> Tensor:
+        """A tensor of the dtype and on the device that an input should have: the first parameter with a point."""
+        return next((p for p in self.module.parameters() if p.is_floating_point()), torch.zeros(()))
+
     def input_of(self, photo: Image.Image) -> Tensor:
         """``(1, c, h, w)`` network input, on the network's device and in its precision."""
-        parameter = next((p for p in self.module.parameters() if p.is_floating_point()), torch.zeros(()))
-        x = cast("Any", self.preprocess(photo))
-        if not isinstance(x, Tensor) or x.ndim != 4 or len(x) != 1:
-            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-            raise ConvscopeError(
-                f"preprocess gave {got}; it must turn a photo into (1, c, h, w). For the transform of torchvision's "
-                "weights there is Preprocess.from_torchvision(transform)"
-            )
-        return x.to(parameter)
+        return one_input(self.preprocess(photo)).to(self.precision)
 
     def class_name(self, index: int) -> str:
         """The name of a class, or ``class 7`` where there are no names."""
@@ -77,6 +74,21 @@ class Network:
         if self._hashed.get("state") != state:
             self._hashed.update(state=state, digest=_digest(tensors))
         return self._hashed["digest"]
+
+
+def one_input(given: object) -> Tensor:
+    """What a preprocessing gave for a photo, seen to be ``(1, c, h, w)``.
+
+    Raises:
+        ConvscopeError: it is anything else.
+    """
+    if isinstance(given, Tensor) and given.ndim == 4 and len(given) == 1:
+        return given
+    got = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+    raise ConvscopeError(
+        f"preprocess gave {got}; it must turn a photo into (1, c, h, w). For the transform of torchvision's "
+        "weights there is Preprocess.from_torchvision(transform)"
+    )
 
 
 def _total(tensor: Tensor) -> float:

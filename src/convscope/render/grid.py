@@ -1,9 +1,9 @@
 """Grids: many small pictures that differ in a number only, such as the maps or the filters of a layer.
 
-A cell has its label above and its pictures below, side by side if there are several. Pixels stay visible: where all
-pictures of a grid have one size, each pixel is a whole number of the file's, and the tile gives way. Rows are of 8, 16
-or 32, so that a number is found by counting. What has nothing to show is a grey field that says so: it is not stretched
-into a picture. Lengths are in points, ``pixel_ratio`` pixels of the file each.
+A cell has its label above and its pictures below, side by side if there are several; one may bear a badge. Pixels stay
+visible: where all pictures of a grid have one size, each pixel is a whole number of the file's, and the tile gives way.
+Rows are of 8, 16 or 32, so that a number is found by counting. What has nothing to show is a grey field that says so:
+it is not stretched into a picture. Lengths are in points, ``pixel_ratio`` pixels of the file each.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,12 @@ from convscope.errors import ConvscopeError
 from convscope.render import frame
 from convscope.render.colour_bar import ColourBar, bar_picture
 from convscope.render.tile import as_image, column_of, fit
-from convscope.render.typography import FAINT, GREY, INK, Type, text_block
+from convscope.render.typography import FAINT, GREY, INK, LEADING, WHITE, Type, font, text_block
 
 _SIZES = ((64, 8, 128), (512, 16, 64))  # up to so many tiles: so many a row, of that width
 _MOST = (32, 42)  # beyond
 _FIELD = "#e9ecef"
+_BADGE = "#0b6e4f"
 
 
 class About(TypedDict, total=False):
@@ -41,6 +42,7 @@ class Cell:
 
     ``images``: Pillow images or uint8 (H, W, 3), side by side; a text in place of one stands on a grey field.
     ``notes``: a line each, in grey below the label; ``bars``: the colour bars below the pictures;
+    ``below``: a line each, in grey below them; ``badge``: a word in the corner, and a frame in its colour;
     ``smooth``: enlarged without visible pixels (photos);
     ``outlined``: a faint line round the pictures, for those that may be white at their border.
     """
@@ -51,6 +53,8 @@ class Cell:
     bars: tuple[ColourBar | None, ...] = ()
     smooth: bool = False
     outlined: bool = False
+    below: tuple[str, ...] = ()
+    badge: str = ""
 
     @property
     def pictures(self) -> list[Image.Image]:
@@ -87,7 +91,7 @@ def rows_of_cells(
     pixel_ratio: int = 2,
     **about: Unpack[About],
 ) -> Image.Image:
-    """Rows with headings, e.g. units x input channels. Otherwise as :func:`grid`.
+    """Rows with headings, e.g. units x input channels; a row's further lines are grey. Otherwise as :func:`grid`.
 
     Raises :class:`ConvscopeError` where the headings are not as many as the rows or columns.
     """
@@ -145,12 +149,16 @@ class _Page:
     @property
     def heading_width(self) -> int:
         """As wide as the longest needs; 0 without."""
-        longest = max((len(heading) for heading in self.row_headings), default=0)
+        longest = max((len(line) for heading in self.row_headings for line in heading.split("\n")), default=0)
         return round(longest * 0.7 * self.heading.size + 6) * self.ratio if longest else 0
 
     @property
     def heading(self) -> Type:
         return Type(max(8.0, self.type_size), bold=True)
+
+    @property
+    def grey(self) -> Type:
+        return Type(max(7.0, self.type_size - 1.5), GREY)
 
     def x(self, column: int) -> int:
         between = 2 * self.gap if self.pictures > 1 else self.gap
@@ -170,7 +178,9 @@ class _Page:
         """The pictures of a row start below its highest label; the heading stands beside their middle."""
         heads, bodies = self.line([self.head(cell) for cell in cells]), self.line([self.body(cell) for cell in cells])
         if heading:
-            text = text_block(heading, self.heading_width - 6 * self.ratio, self.heading, pixel_ratio=self.ratio)
+            width, types = self.heading_width - 6 * self.ratio, [self.heading, *[self.grey] * heading.count("\n")]
+            lines = zip(heading.split("\n"), types, strict=True)
+            text = column_of(*(text_block(line, width, type_, pixel_ratio=self.ratio) for line, type_ in lines))
             bodies.paste(text, (0, max(0, (self.tile - text.height) // 2)))
         return column_of(heads, bodies, gap_px=2 * self.ratio)
 
@@ -181,9 +191,10 @@ class _Page:
         return line
 
     def head(self, cell: Cell) -> Image.Image:
-        label = self.text(cell.label, Type(self.type_size, INK, bold=bool(cell.notes or cell.bars), lines=2))
-        grey = Type(max(7.0, self.type_size - 1.5), GREY)
-        return column_of(label, *(self.text(note, grey) for note in cell.notes))
+        label = self.text(
+            cell.label, Type(self.type_size, INK, bold=bool(cell.notes or cell.bars or cell.below), lines=2)
+        )
+        return column_of(label, *(self.text(note, self.grey) for note in cell.notes))
 
     def text(self, text: str, type_: Type, align: str = "left") -> Image.Image:
         side = "centre" if align == "centre" else "left"
@@ -192,7 +203,11 @@ class _Page:
     def body(self, cell: Cell) -> Image.Image:
         drawn = [self.picture(image, cell) for image in cell.images]
         bars = [bar and bar_picture(bar, self.tile, pixel_ratio=self.ratio) for bar in cell.bars]
-        return column_of(self.strip(drawn), self.strip(bars), gap_px=3 * self.ratio)
+        strip = self.strip(drawn)
+        if cell.badge:
+            strip = _badged(strip, cell.badge, Type(self.type_size - 1, WHITE, bold=True), self.ratio)
+        said = column_of(*(self.text(line, self.grey) for line in cell.below)) if cell.below else frame.blank(1, 0)
+        return column_of(strip, self.strip(bars), said, gap_px=3 * self.ratio)
 
     def strip(self, pictures: Sequence[Image.Image | None]) -> Image.Image:
         """Side by side, each below its place."""
@@ -230,4 +245,15 @@ class _Page:
 def _outlined(image: Image.Image, width_px: int) -> Image.Image:
     image = image.copy()
     ImageDraw.Draw(image).rectangle((0, 0, image.width - 1, image.height - 1), outline=FAINT, width=width_px)
+    return image
+
+
+def _badged(image: Image.Image, word: str, type_: Type, ratio: int) -> Image.Image:
+    """A frame round the picture, and the word in its upper left corner on the same colour."""
+    image, pad = image.copy(), 3 * ratio
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 0, image.width - 1, image.height - 1), outline=_BADGE, width=2 * ratio)
+    face, height = font(round(type_.size * ratio), bold=type_.bold), round(type_.size * LEADING * ratio)
+    draw.rectangle((0, 0, round(face.getlength(word)) + 3 * pad, height + pad), fill=_BADGE)
+    draw.text((1.5 * pad, (height + pad) / 2), word, font=face, fill=type_.colour, anchor="lm")
     return image

@@ -184,6 +184,7 @@ def maco_canvas(
     *,
     generator: torch.Generator,
     magnitude: Float[Tensor, "_ _ _ _"] | None = None,
+    contrast: int | float = 1,
     decorrelated: bool | None = None,
     alpha: bool = False,
     own_starts: bool = False,
@@ -198,6 +199,7 @@ def maco_canvas(
     Args:
         magnitude: of the coefficients (1 or b, c, h, w // 2 + 1), as ``magnitude_of`` makes it from pictures; by
             default the start's own, or without a start that of photos, ``natural_magnitude``.
+        contrast: how many times that of photos, where it is theirs.
         b: pictures.
         c: channels.
         h: height.
@@ -228,7 +230,7 @@ def maco_canvas(
         phase, own = (None, None) if on.start is None else polar_of(values_of_image(on.start, on.decorrelated))
         fixed = _checked_magnitude(magnitude, (b, c, h, f), w) if magnitude is not None else own
         if fixed is None:
-            fixed = natural_magnitude(c, h, w, decorrelated=on.decorrelated, like=on.like)
+            fixed = contrast * natural_magnitude(c, h, w, decorrelated=on.decorrelated, like=on.like)
         fixed = fixed.to(on.like)
     draws = [on.angles(c, h, f), *([on.normal(1, h, f, 2, sd=START_SD)] if alpha else [])]
     drawn = partial(values_of_phase, magnitude=fixed, w=w)

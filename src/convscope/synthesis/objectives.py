@@ -12,7 +12,8 @@ Objectives". With A a layer's output ``(b, c, h, w)`` and z the network's logits
     diversity       -mean_j cos(G_i, G_j), G = A A^T    ``diversity``, j the other images of the batch
 
 p = 2 is DeepDream's; ``match`` is feature inversion's (Mahendran & Vedaldi 2015, arXiv:1412.0035). Objectives are
-values: ``0.2 * unit("mixed4a:20") + 0.8 * unit("mixed4a:21")`` scores 0.2 times the one plus 0.8 times the other.
+values: ``0.2 * unit("mixed4a:20") + 0.8 * unit("mixed4a:21")`` scores 0.2 times the one plus 0.8 times the other, and
+its ``label`` says so: "0.2 · mixed4a:20 + 0.8 · mixed4a:21". ``each([...])`` gives every image of a batch its own.
 
 Pitfalls: read units before their rectifier where there is a choice: after it, one that is shut has no gradient
 (``ascent.ascend`` lets it through at the start). A probability saturates, and is raised as well by lowering other
@@ -20,8 +21,7 @@ classes; a logit is not. With ``diversity`` the images of a batch depend on each
 A layer that runs twice in a pass is taken at its first call unless named ``relu#2``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,46 +31,26 @@ from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
-from convscope.network.layers import copied, run_model
+from convscope.network.memory_layout import run_on_copy
 from convscope.network.passes import Inputs
 from convscope.network.taps import tap
 from convscope.network.targets import Unit, aim, check_unit, parse_unit, scores, unit_scores
+from convscope.synthesis.algebra import Objective, each
 
-Score = Callable[[Mapping[str, Tensor], Any], Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class Objective:
-    """``score(activations, output) -> (b,)``, and what must be known for it; sums, differences, multiples of such."""
-
-    layers: tuple[str, ...]
-    needs_output: bool
-    score: Score
-
-    def __add__(self, other: object) -> "Objective":
-        if not isinstance(other, Objective):
-            return NotImplemented
-        layers = tuple(dict.fromkeys([*self.layers, *other.layers]))
-        return Objective(
-            layers, self.needs_output or other.needs_output, lambda a, o: self.score(a, o) + other.score(a, o)
-        )
-
-    def __radd__(self, other: object) -> "Objective":
-        return self if other == 0 else NotImplemented  # where sum() begins
-
-    def __mul__(self, weight: object) -> "Objective":
-        if not isinstance(weight, int | float):
-            return NotImplemented
-        return Objective(self.layers, self.needs_output, lambda a, o: weight * self.score(a, o))
-
-    def __rmul__(self, weight: object) -> "Objective":
-        return self * weight
-
-    def __neg__(self) -> "Objective":
-        return self * -1
-
-    def __sub__(self, other: object) -> "Objective":
-        return self + -other if isinstance(other, Objective) else NotImplemented
+__all__ = [
+    "Objective",
+    "direction",
+    "diversity",
+    "each",
+    "evaluate",
+    "layer",
+    "logit",
+    "match",
+    "neuron",
+    "probability",
+    "unit",
+    "units",
+]
 
 
 def evaluate(model: nn.Module, objective: Objective, x: Inputs) -> Float[Tensor, " b"]:
@@ -88,7 +68,7 @@ def evaluate(model: nn.Module, objective: Objective, x: Inputs) -> Float[Tensor,
     with evaluation(model):
         output = None
         with tap(model, *objective.layers, stop=not objective.needs_output) as activations:
-            output = run_model(model, copied(x))  # copied: an in-place first layer would write into the graph
+            output = run_on_copy(model, x)
         values = objective.score(activations, output)
     if values.ndim != 1:
         raise ConvscopeError(f"the objective gives {tuple(values.shape)}; it must give (b,), one score an image")
@@ -124,7 +104,7 @@ def units(names: Sequence[str]) -> Objective:
     """
     if isinstance(names, str) or not names:
         raise ConvscopeError(f"units of {names!r}: give a list with one unit an image; unit(...) is one for all")
-    return _of_units([_named(name) for name in names], each=True)
+    return _of_units([_named(name) for name in names], apart=True)
 
 
 def _named(name: str) -> Unit:
@@ -141,11 +121,12 @@ def _whole(name: str) -> Unit:
     return found
 
 
-def _of_units(wanted: Sequence[Unit], *, each: bool = False) -> Objective:
+def _of_units(wanted: Sequence[Unit], *, apart: bool = False) -> Objective:
     layers = tuple(dict.fromkeys(one.layer for one in wanted))
-    if each:
-        return Objective(layers, False, lambda activations, _: _one_an_image(wanted, activations))
-    return Objective(layers, False, lambda activations, _: unit_scores(wanted[0], activations[wanted[0].layer]))
+    label = ", ".join(map(str, wanted))
+    if apart:
+        return Objective(layers, False, lambda activations, _: _one_an_image(wanted, activations), label)
+    return Objective(layers, False, lambda activations, _: unit_scores(wanted[0], activations[wanted[0].layer]), label)
 
 
 def _one_an_image(wanted: Sequence[Unit], activations: Mapping[str, Tensor]) -> Tensor:
@@ -173,7 +154,8 @@ def layer(name: str, power: int = 1) -> Objective:
     """The mean of everything that a layer says, or of its squares (``power=2``, DeepDream)."""
     if power not in (1, 2):
         raise ConvscopeError(f"power {power!r} is neither 1, the mean, nor 2, the mean square")
-    return Objective((name,), False, lambda activations, _: activations[name].pow(power).flatten(1).mean(1))
+    label = name if power == 1 else f"{name} squared"
+    return Objective((name,), False, lambda activations, _: activations[name].pow(power).flatten(1).mean(1), label)
 
 
 def logit(classes: int | Sequence[int]) -> Objective:
@@ -191,7 +173,8 @@ def _of_class(classes: int | Sequence[int], score: str) -> Objective:
     listed: list[Any] = aimed.target if isinstance(aimed.target, list) else [aimed.target]
     if not listed or not all(isinstance(one, int) for one in listed):
         raise ConvscopeError(f"{classes!r} is no class number, nor a list of them; see network.targets for names")
-    return Objective((), True, lambda _, output: scores(aimed, output, {}, score=score))
+    label = ", ".join(f"class {one}" if score == "logit" else f"probability of class {one}" for one in listed)
+    return Objective((), True, lambda _, output: scores(aimed, output, {}, score=score), label)
 
 
 def direction(name: str, vector: Float[Tensor, " c"]) -> Objective:
@@ -209,7 +192,7 @@ def direction(name: str, vector: Float[Tensor, " c"]) -> Objective:
             )
         return torch.einsum("bcp,c->bp", output.flatten(2), vector.detach().to(output)).mean(1)
 
-    return Objective((name,), False, score)
+    return Objective((name,), False, score, f"a direction in {name}")
 
 
 def match(name: str, features: Tensor) -> Objective:
@@ -233,7 +216,7 @@ def match(name: str, features: Tensor) -> Objective:
             raise ConvscopeError(f"features {tuple(wanted.shape)}, but layer {name!r} gives {tuple(output.shape)}")
         return -(output - wanted.to(output)).square().flatten(1).sum(1) / sizes.to(output)
 
-    return Objective((name,), False, score)
+    return Objective((name,), False, score, f"match at {name}")
 
 
 def diversity(name: str) -> Objective:
@@ -252,7 +235,7 @@ def diversity(name: str) -> Objective:
         likeness = grams @ grams.mT
         return -(likeness.sum(1) - likeness.diagonal()) / (b - 1)
 
-    return Objective((name,), False, score)
+    return Objective((name,), False, score, f"diversity at {name}")
 
 
 def _maps(output: Tensor, name: str) -> Tensor:

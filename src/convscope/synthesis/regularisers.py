@@ -18,6 +18,9 @@ arXiv:1512.02017, with their ranges B and V). ``lp(2)`` is the L2 so divided. Al
 That later paper takes the p-norm over pixels whose colours were first joined by a 2-norm; here, as in 2015, over all
 values alike.
 
+As a loss term the variation runs over the whole grid, with differences of 0 across the border: on the trimmed one the
+pixel in the lower right corner costs nothing, and stays a dot of its own in every picture.
+
 Slopes: beta 1 has none where dx = dy = 0, and the formula's is infinite. There the subgradient 0 is taken: values stay
 exact, flat places stay as they are. Beta or p below 1 has slopes without bound beside 0 too, and is refused. Below 2
 a step costs no more (beta 1) or little more than a ramp of the same height, and variation may gather in few sharp
@@ -98,20 +101,21 @@ def anisotropic_variation(image: Float[Tensor, "b c h w"], power: int | float = 
 
 
 def total_variation(beta: int | float = 2.0, value_range: int | float = 1.0) -> Regulariser:
-    """The loss term ``variation`` / (H W range^beta).
+    """The loss term ``variation`` over the whole grid / (H W range^beta).
 
     Args:
         beta: 1 or more; 1 is total variation proper, 2 in Mahendran & Vedaldi 2015.
         value_range: largest minus smallest value that an image is meant to have.
 
     Raises:
-        ConvscopeError: beta below 1, a range that is not above 0; when called, an image of a single row or column.
+        ConvscopeError: beta below 1, a range that is not above 0.
     """
     _check_power(beta, "beta")
     _check_range(value_range)
 
     def regulariser(image: Tensor) -> Tensor:
-        return variation(image, beta) / _cells(image, value_range, beta)
+        whole = F.pad(_wide(image), (0, 1, 0, 1), mode="replicate")
+        return variation(whole, beta) / _cells(image, value_range, beta)
 
     return regulariser
 

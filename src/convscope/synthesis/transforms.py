@@ -180,6 +180,18 @@ def rotate_one_of(degrees: Sequence[int | float]) -> Transform:
     return transform
 
 
+def noisy(sd: int | float) -> Transform:
+    """Adds noise of N(0, sd^2), drawn pixel by pixel and the same for every image of the batch (Fel et al. 2023)."""
+    if not (math.isfinite(sd) and sd >= 0):
+        raise ConvscopeError(f"noise of {sd}: a standard deviation is a number from 0 on")
+
+    def transform(image: Tensor, generator: torch.Generator) -> Tensor:
+        made = torch.randn(image.shape[1:], generator=generator, device=generator.device, dtype=torch.float32)
+        return image + sd * made.to(image)
+
+    return transform
+
+
 def compose(*transforms: Transform) -> Transform:
     """One after the other, from left to right, from the one generator; none at all is the identity."""
 

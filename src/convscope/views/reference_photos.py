@@ -1,4 +1,5 @@
-"""Photos that an ablation refers to: units are put to their mean over them, or to what they say of one of them.
+"""Photos that results refer to: ablated units are put to their mean over them, or to what they say of one of them;
+pictures by optimisation are measured against the strongest activation over them.
 
 They are read one at a time and go through the network in batches; nothing of them is kept but sums. All are used, or
 the first ``most`` of them in order (a folder's: by path), never a silent sample.
@@ -14,10 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from convscope.answers import Photo, refusing_input
-from convscope.attribution.unit_values import UnitMeans
+from convscope.attribution.unit_values import UnitMaxima, UnitMeans
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
 from convscope.network.pictures import find_images, read_image
+from convscope.network.targets import Unit
 from convscope.stamps import pixels_hash
 
 
@@ -25,7 +27,7 @@ class ReferencePhotos:
     """The photos as ``net`` sees them; means are computed when first asked for, and once a layer.
 
     Args:
-        net: the network whose units are ablated.
+        net: the network whose units are looked at.
         data: a folder of pictures, or a list of photos.
         most: only the first so many.
         batch: photos in one pass.
@@ -74,8 +76,21 @@ class ReferencePhotos:
             self._means |= sums.compute()
         return {layer: self._means[layer] for layer in layers}
 
+    def strongest(self, layers: Sequence[str]) -> dict[str, float]:
+        """``layer:unit`` -> its largest activation over photos and positions, of every unit of ``layers``.
+
+        Raises:
+            ConvscopeError: a photo that cannot be read, or that the network does not take.
+        """
+        largest = UnitMaxima(self.net.module, layers)
+        for x in self._batches():
+            with refusing_input(self.net, x):
+                largest.update(x)
+        by_layer = largest.compute()
+        return {str(Unit(layer, k)): float(v) for layer, values in by_layer.items() for k, v in enumerate(values)}
+
     def data_hash(self) -> str:
-        """Of the pixels of all photos that the means were taken over."""
+        """Of the pixels of all photos that went through the network."""
         return hashlib.sha256("".join(self._hashes).encode()).hexdigest()[:16]
 
     def another(self, photo: Image.Image, generator: torch.Generator) -> tuple[str, Image.Image]:
