@@ -78,8 +78,15 @@ def classes(net: cs.Network) -> list[list[Tile]]:
     return [[dreamt(cs.dream(net, CAT, unit=name, side=300)) for name in ("goldfish", "ladybug", "daisy")]]
 
 
+def bundled(_: cs.Network) -> list[list[Tile]]:
+    """The cat by layers of the bundled model."""
+    net = cs.load()
+    return [[dreamt(cs.dream(net, CAT, layer)) for layer in ("features.3", "features.8", "features.13", "features.16")]]
+
+
 DRAWN: dict[str, Callable[[cs.Network], list[list[Tile]]]] = {
     "dream-layers": layers,
+    "dream-bundled": bundled,
     "dream-octaves": octaves,
     "dream-guided": guided,
     "dream-noise": noise,

@@ -16,14 +16,16 @@ ink where the other must have none, and one of them wins; which one, the random 
 the lesser of the two logits reaches, of what it reaches alone.
 
 The network is trained on pictures that are each changed by up to EPSILON a pixel in the direction that hurts most
-(Goodfellow et al. 2015, arXiv:1412.6572, in the manner of Wong et al. 2020, arXiv:2001.03994). Without that it is as
-right about digits, but what maximises its outputs are no digits: set EPSILON to 0 and see. So these pictures show what
-this network has learnt, not what any network must.
+(Goodfellow et al. 2015, arXiv:1412.6572, in the manner of Wong et al. 2020, arXiv:2001.03994). Without that it is
+right a little more often, but what maximises its outputs are hardly digits: set EPSILON to 0 and see. So these
+pictures show what this network has learnt, not what any network must.
 
 Its own file is all that the command line needs:
 
     convscope visualize --model examples/digits.py:network --weights pictures/digits.safetensors --class 0-9 \\
-        --image pixels --scale 0.9-1.1 --noise 0.05 --tv-beta 1 --tv 0.125,0.25,0.5,1,2,4,8,16
+        --image pixels --noise 0.05 --tv-beta 1 --steps 256 --tv 0.125,0.25,0.5,1,2,4,8,16
+
+and the same with ``--both 4 9 --both 1 7 --both 7 8 --both 0 1 --tv 4`` in place of ``--class`` and ``--tv``.
 """
 
 import argparse

@@ -7,11 +7,15 @@ from pathlib import Path
 from convscope.errors import ConvscopeError
 
 
+class UnwritableError(ConvscopeError):
+    """A file that the system would not take, such as on a full disk: what was to be in it is as good as before."""
+
+
 def write_file(path: Path, content: bytes) -> Path:
     """Write ``content`` to ``path`` at once; folders above it are made.
 
     Raises:
-        ConvscopeError: it cannot be written there; what was there before stays.
+        UnwritableError: it cannot be written there; what was there before stays.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +31,7 @@ def write_file(path: Path, content: bytes) -> Path:
             Path(aside).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise ConvscopeError(f"cannot write {path}: {error.strerror or error}") from error
+        raise UnwritableError(f"cannot write {path}: {error.strerror or error}") from error
     return path
 
 

@@ -41,7 +41,7 @@ def test_json_says_what_was_switched_off_and_what_became_of_the_answer(cli, phot
     (entry,) = json.loads(result.stdout)
     expected = cs.ablate(small, photos / "cat.jpg", "3:2,5")
     assert entry["image"] == "cat.jpg"
-    assert entry["files"] == ["convscope-out/cat.ablate.3:2,5.npz"]
+    assert entry["files"] == ["convscope-out/cat.ablate.3~2,5.npz"]
     assert entry["units"] == ["3:2", "3:5"]
     assert (entry["target"], entry["replaced_by"], entry["notes"]) == (expected.target, "at zero", [])
     assert entry["logit"]["drop"] == pytest.approx(expected.drop, abs=1e-6)
@@ -86,7 +86,7 @@ def test_a_folder_has_a_sheet_a_picture_and_one_mean(cli, photos: Path, net: str
             assert entry["replaced_by"] == expected.replaced_by
             assert entry["logit"]["drop"] == pytest.approx(expected.drop, abs=1e-5)
     cli(*args, "--mode", "mean", "--most", 2)
-    kinds = ["3:1+mean+data", "3:1+mean+data+2", "3:1+resample+data+3"]
+    kinds = ["3~1+mean+data", "3~1+mean+data+2", "3~1+resample+data+3"]
     assert files() == sorted(f"{n}.ablate.{kind}.npz" for n in ("cat", "coffee", "rocket") for kind in kinds)
 
 
@@ -116,7 +116,7 @@ def test_what_cannot_be_used_of_a_folder_is_skipped_and_named(cli, photos: Path,
         (["--unit", "3"], "'3' names no unit; give LAYER:3"),
         (["--unit", "3:8"], "unit 8 was asked for, but layer '3' has 8 units (0 to 7)"),
         (["--unit", "3:0-8"], "unit 8 was asked for, but layer '3' has 8 units (0 to 7)"),
-        (["--unit", "3:5-2"], "5-2 of '3:5-2' runs backwards; give 2-5"),
+        (["--unit", "3:5-2"], "units of 3 '5-2': 5-2 runs backwards; give 2-5"),
         (["--unit", "3:0@16,0"], "position 16,0 was asked for, but layer '3' has a map of 16 x 16"),
         (["--unit", "33:0"], "no layer '33' in Sequential"),
         (["--unit", "3:0", "--most-important"], "both --unit and --most-important were given"),

@@ -57,7 +57,7 @@ def test_several_layers_are_a_dream_each(cli, photos: Path, net: str, small: cs.
 @pytest.mark.parametrize(
     ("args", "request_", "name"),
     [
-        (("--unit", "2:3,5", "--unit", "0:1"), {"unit": ["2:3,5", "0:1"]}, "2:3,5+0:1.dream"),
+        (("--unit", "2:3,5", "--unit", "0:1"), {"unit": ["2:3,5", "0:1"]}, "2~3,5+0~1.dream"),
         (("--class", "lion", "--seed", 4), {"unit": ["lion"], "seed": 4}, "lion.dream"),
         (("--layer", "2", "--rate", 3, "--jitter", 1, "--octave-scale", 1.2), {"layer": "2", "rate": 3, "jitter": 1,
           "octave_scale": 1.2}, "2.dream"),
@@ -142,6 +142,25 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
         np.testing.assert_array_equal(saved(f"{Path(name).stem}.2.dream.{KIND}.npz"), expected)
 
 
+def test_of_several_layers_those_that_are_not_made_are_named(
+    cli, photos: Path, net: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the second of three dreams of one photo."""
+    args = ("dream", photos / "cat.jpg", "--model", net, "--layer", "0,2,3", "--save", "npz", *QUICK)
+    state, made = dreaming.DreamStep.state, list[int]()
+
+    def stop_at_the_ninth(self: dreaming.DreamStep) -> dict[str, torch.Tensor]:
+        made.append(self.step)
+        if len(made) == 9:
+            raise KeyboardInterrupt
+        return state(self)
+
+    monkeypatch.setattr("convscope.cli.kept_work.SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(dreaming.DreamStep, "state", stop_at_the_ninth)
+    assert "not made: cat.jpg 2, cat.jpg 3\n" in cli(*args, code=130).stderr
+    assert [name for name in written() if not name.startswith(".")] == [f"cat.0.dream.{KIND}.npz"]
+
+
 def test_an_animation_that_begins_in_the_middle_says_so(
     cli, photos: Path, net: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,3 +219,9 @@ def test_what_cannot_be_dreamt_is_refused_and_leaves_nothing(
 def test_nothing_to_begin_with_is_refused(cli, workplace: Path) -> None:
     assert "give a picture or a folder of pictures, or --demo" in cli("dream", code=2).stderr
     assert list(workplace.iterdir()) == []
+
+
+def test_seeds_of_many_digits_have_files_of_their_own(cli, photos: Path, net: str) -> None:
+    for seed in (123456788, 123456789):
+        cli("dream", photos / "cat.jpg", "--model", net, "--layer", "2", "--seed", seed, *QUICK)
+    assert written() == [f"cat.2.dream.{KIND}+seed-{seed}.png" for seed in (123456788, 123456789)]

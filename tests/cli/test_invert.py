@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import convscope as cs
+from convscope.cli.invert_asked import Asked
 from convscope.optimised import inversions
 
 FEW = ("--steps", 3)
@@ -119,6 +120,7 @@ def test_ctrl_c_writes_what_is_ready_and_resume_goes_on_to_the_same_numbers(
     stopped = cli(*ask, code=130)
     assert not stopped.stdout
     assert "what is ready is in convscope-out/cat.inversion.0+2+6.steps-3.npz" in stopped.stderr
+    assert "\nnot made: 2, 6\n" in stopped.stderr
     assert "--resume goes on from here" in stopped.stderr
     assert set(saved("cat.inversion.0+2+6.steps-3.npz")) == {"0", "errors", "about"}
     assert any(name.startswith(".convscope-invert-") for name in written())
@@ -130,3 +132,44 @@ def test_ctrl_c_writes_what_is_ready_and_resume_goes_on_to_the_same_numbers(
     found = saved("cat.inversion.0+2+6.steps-3.npz")
     assert all(np.array_equal(found[name], expected[name]) for name in ("0", "2", "6", "errors"))
     assert written() == ["cat.inversion.0+2+6.steps-3.npz", "cat.inversion.0+2+6.steps-3.png"]
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        (("2", 1), "1 pictures of cat.jpg, coffee.png, rocket.jpg"),
+        (("0", 2), "2 pictures of coffee.png, rocket.jpg"),
+    ],
+)
+def test_ctrl_c_over_a_folder_names_the_photos_that_were_not_begun(
+    cli, photos: Path, net: str, monkeypatch: pytest.MonkeyPatch, at: tuple[str, int], said: str
+) -> None:
+    real, made = inversions.Run.one, list[str]()
+
+    def one(self: inversions.Run, layer: str, on_step: object) -> cs.Inversion:
+        made.append(layer)
+        if (layer, made.count(layer)) == at:
+            raise KeyboardInterrupt
+        return real(self, layer, on_step)  # pyright: ignore
+
+    monkeypatch.setattr(inversions.Run, "one", one)
+    assert f"\nnot made: {said}\n" in f"\n{cli('invert', photos, '-m', net, '-l', '0,2', *FEW, code=130).stderr}"
+
+
+def test_ctrl_c_names_the_strengths_that_were_not_begun(
+    cli, photos: Path, net: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inversions.Run, "one", one)
+    stopped = cli("invert", photos / "cat.jpg", "-m", net, "-l", "0,2", "--tv", "0,1", *FEW, code=130)
+    assert "not made: TV 0 0, TV 0 2, TV 1 0, TV 1 2\n" in stopped.stderr
+
+
+def test_numbers_of_many_digits_have_names_of_their_own() -> None:
+    def name(seed: int, tv: tuple[float, ...]) -> str:
+        return Asked((), True, tv, None, None, None, None, seed).kind("")
+
+    assert name(0, (0.5, 10.0)) == "inversion.every-layer.tv-0.5,10"
+    assert len({name(seed, (tv,)) for seed in (123456788, 123456789) for tv in (0.1234567, 0.1234568)}) == 4

@@ -15,6 +15,7 @@ from convscope.cli.kept_work import KeptWork, kept_work, network_asked
 from convscope.errors import ConvscopeError
 from convscope.optimised.interrupted import Interrupted
 from convscope.synthesis.keeping import Keeper, keep_finished, keep_state, kept_state
+from convscope.writing import write_file
 
 OUT = Path("out")
 
@@ -240,3 +241,16 @@ def test_the_fingerprint_knows_the_network_and_not_where_it_lies(net: str) -> No
     assert network_asked(one) != network_asked(same)
     other = cs.load(same.module, classes=same.classes, preprocess=lambda photo: torch.zeros(1, 3, 16, 16))
     assert " at 0x" not in network_asked(other)["preprocess"]
+
+
+def test_what_is_finished_outlives_a_full_disk(capsys: pytest.CaptureFixture[str]) -> None:
+    """The results could not be written: hours of work must not go with them."""
+    (blocked := Path("blocked")).mkdir()
+
+    def block(work: KeptWork) -> None:
+        work.keep("lion", {"values": torch.arange(3.0)})
+        write_file(blocked, b"the sheet")
+
+    stopped(block, ConvscopeError)
+    assert len(folders()) == 1
+    assert capsys.readouterr().err == "the same command with --resume goes on from here\n"

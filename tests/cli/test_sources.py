@@ -9,6 +9,7 @@ from skimage import data
 
 from convscope.cli.sources import photos_at
 from convscope.errors import ConvscopeError
+from convscope.writing import UnwritableError
 
 
 def test_a_folder_is_read_photo_by_photo_with_its_subfolders(photos: Path, tmp_path: Path) -> None:
@@ -90,3 +91,11 @@ def test_exactly_one_source_is_given(path: Path | None, demo: bool, message: str
 def test_a_misspelt_file_is_refused_with_the_nearest(photos: Path) -> None:
     with pytest.raises(ConvscopeError, match=r"no file .*cta\.jpg; did you mean 'cat\.jpg'"):
         photos_at(photos / "cta.jpg")
+
+
+def test_a_full_disk_is_no_fault_of_a_folder_s_photo(photos: Path) -> None:
+    def make(name: str, _photo: object) -> None:
+        raise UnwritableError(f"cannot write {name}: No space left on device")
+
+    with pytest.raises(UnwritableError, match=r"cat\.jpg: No space"):
+        list(photos_at(photos).each(make))

@@ -69,7 +69,7 @@ def test_units_layers_and_classes_are_those_of_the_library(made, small: cs.Netwo
     same(arrays, expected)
     assert entry["pictures"] == json.loads(json.dumps(expected.as_json()))
     assert [one["name"] for one in entry["pictures"]] == ["3:1", "2:0@3,4", "lion", "1:0", "1:1", "1:4", "tabby"]
-    assert entry["files"] == ["convscope-out/visualize.3:1+2:0@3,4+lion+1:0-1,4+0.steps=3.net.py:make.npz"]
+    assert entry["files"] == ["convscope-out/visualize.3~1+2~0@3,4+lion+1~0-1,4+0.steps=3.net.py~make.npz"]
 
 
 def test_a_layer_without_numbers_is_its_first_16_units(made, net: str, cli, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_list_is_a_sweep_with_the_best_marked(made, small: cs.Network, name: s
 def test_pairs_rows_of_layers_and_variants(made, small: cs.Network) -> None:
     entry, arrays = made("--both", "lion", "tabby", "--both", "3:1", "lion", "--steps", 2)
     same(arrays, picture_sheets.both(small, [("lion", "tabby"), ("3:1", "lion")], steps=2))
-    assert entry["files"][0].startswith("convscope-out/visualize.both.lion&tabby+3:1&lion.steps=2.")
+    assert entry["files"][0].startswith("convscope-out/visualize.both.lion-and-tabby+3~1-and-lion.steps=2.")
     assert [one["pair"] for one in entry["both"]["pairs"]] == [["lion", "tabby"], ["3:1", "lion"]]
     entry, arrays = made("--layers", "3,0:1,4", "--per-layer", 2, "--steps", 2)
     same(arrays, picture_sheets.hierarchy(small, ["3", "0:1,4"], 2, steps=2))
@@ -236,12 +236,12 @@ def test_layers_with_numbers_of_units() -> None:
         (["lino"], "'lino' is neither a layer nor one of the 50 classes of bundled:tiny50; did you mean 'lion'"),
         (["--class", "lino"], "no class 'lino' among the network's 50; did you mean 'lion'"),
         (["--class", "50"], "class 50 was asked for, but bundled:tiny50 has 50 classes (0 to 49)"),
-        (["--layer", "features.0", "--units", "9-3"], "9-3 of 'features.0:9-3' runs backwards; give 3-9"),
+        (["--layer", "features.0", "--units", "9-3"], "units of features.0 '9-3': 9-3 runs backwards; give 3-9"),
         (["--layer", "features.0", "--units", "30-40"], "unit 40 was asked for, but layer 'features.0' has 32 units"),
         (["--layer", "features.0", "--units", "x"], "'features.0:x'"),
         (["lion", "--units", "3"], "--units are of a --layer"),
         (["lion", "--both", "zebra", "lion"], "--both names what it shows"),
-        (["--both", "lion", "lion"], "('lion', 'lion') is no pair"),
+        (["--both", "lion", "lion"], "'lion' and 'lion' is no pair"),
         (["--both=lion"], "--both 'lion': give two with a blank between them, such as --both tabby lion"),
         (["--both", "lion", "--steps"], "--both 'lion': give two"),
         (["lion", "--layers", "features.0"], "--layers makes one sheet"),
@@ -328,6 +328,6 @@ def test_scores_that_stop_being_finite_are_refused_with_the_step(cli, workplace:
     assert re.search(r"class 0: .* at step \d+: the picture of step \d+ is the last good one", result.stderr)
     assert [p.name for p in workplace.iterdir()] == ["net.py"]
     result = cli(*args, "fine:0", code=1)
-    assert result.stdout == "convscope-out/visualize.fine:0+0.image=fourier+rate=1.0.net.py:make.png\n"
+    assert result.stdout == "convscope-out/visualize.fine~0+0.image=fourier+rate=1.0.net.py~make.png\n"
     assert re.search(r"stopped: class 0: .* at step \d+: .*; not made: class 0", result.stderr)
-    assert written() == ["visualize.fine:0+0.image=fourier+rate=1.0.net.py:make.png"]
+    assert written() == ["visualize.fine~0+0.image=fourier+rate=1.0.net.py~make.png"]

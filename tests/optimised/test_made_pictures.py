@@ -56,6 +56,8 @@ def test_targets_that_are_not_there_are_refused_before_the_first_step(asked, mes
     [
         ({"size": 1}, "cannot take an input"),
         ({"size": 0}, "size=0"),
+        ({"size": (12, 0)}, r"size=\(12, 0\)"),
+        ({"size": True}, "size=True"),
         ({"batch": 0}, "batch=0"),
         ({"seed": -1}, "seed"),
         ({"tvv": 1}, "did you mean 'tv'"),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from convscope.optimised.picture_evolution import FRAMES, Evolution, frame_steps
 from convscope.synthesis.keeping import keep_finished, keep_state
-from tests.synthesis.test_keeping import InMemory
+from tests.kept_in_memory import Store
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5, 60, 256, 4096])
@@ -33,7 +33,7 @@ def run(evolution: Evolution, first: int, last: int) -> None:
 
 
 def test_every_frame_shows_the_pictures_of_its_step() -> None:
-    evolution = Evolution(5, 2, InMemory(due=False))
+    evolution = Evolution(5, 2, Store(due=False))
     run(evolution, 0, 5)
     frames = evolution.frames(["b", "a"], "a title")
     assert len(frames) == 6
@@ -46,14 +46,14 @@ def test_every_frame_shows_the_pictures_of_its_step() -> None:
 
 
 def test_a_run_that_goes_on_has_the_frames_from_before() -> None:
-    keeper = InMemory()
+    keeper = Store()
     first = Evolution(5, 2, keeper)
     run(first, 0, 2)  # broken off here
     second = Evolution(5, 2, keeper)
     run(second, 2, 5)
     keep_finished(second, "a", {"values": torch.ones(1)})
     third = Evolution(5, 2, keeper)  # all was finished: nothing is made again
-    unbroken = Evolution(5, 2, InMemory())
+    unbroken = Evolution(5, 2, Store())
     run(unbroken, 0, 5)
     for one in (second, third):
         for frame, wanted in zip(one.frames(["a", "b"], ""), unbroken.frames(["a", "b"], ""), strict=True):
@@ -61,8 +61,8 @@ def test_a_run_that_goes_on_has_the_frames_from_before() -> None:
 
 
 def test_frames_are_kept_before_the_state_and_each_once() -> None:
-    keeper = InMemory()
+    keeper = Store()
     run(Evolution(5, 2, keeper), 0, 3)
-    order = [said.split()[1] if "frames" in said else said for said in keeper.said]
+    order = [said.split()[1] if "frames" in said else said for said in keeper.told]
     assert order == ["frames", "keep batch/state"] * 4
     assert sum(len(kept) for key, kept in keeper.tensors.items() if key.startswith("frames")) == 8

@@ -102,7 +102,7 @@ def test_the_steps_of_all_columns_are_counted_and_an_interrupted_sweep_shows_wha
         sweep(net, ["conv2:3", "Lion"], "tv", [0, 1], keeper=store, **QUICK)
     ready = stopped.value.ready
     assert [column.names for column in ready.columns] == [("conv2:3", "Lion")]
-    assert stopped.value.missing == ("conv2:3", "Lion")
+    assert stopped.value.missing == ("conv2:3 at 1", "Lion at 1")
     assert ready.picture().width > 500
     store.left = math.inf
     again = sweep(net, ["conv2:3", "Lion"], "tv", [0, 1], keeper=store, **QUICK)

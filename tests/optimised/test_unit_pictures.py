@@ -13,6 +13,8 @@ import convscope as cs
 from convscope.network.pixel_inputs import pixel_input
 from convscope.network.targets import Unit
 from convscope.optimised import interrupted, unit_pictures
+from convscope.optimised.one_picture import Picture
+from convscope.optimised.picture_cells import below_of, recipe_words
 from convscope.seeds import seeded
 from convscope.synthesis import objectives
 from convscope.synthesis.maximisation import maximise
@@ -233,6 +235,12 @@ def test_saved_arrays_are_the_raw_values(tmp_path) -> None:
     assert found.stamp.seed == 0
 
 
+def test_where_there_is_no_room_for_three_probabilities_the_worse_of_the_moves_stands() -> None:
+    picture = Picture("Lion", "class", torch.zeros(3, 2, 2), 4.0, (3.0, 2.0), probabilities=(0.9, 0.7, 0.25))
+    assert below_of(picture, {}, is_narrow=True) == ("90.0%, logit 4", "moved 25.0%")
+    assert below_of(picture, {}) == ("90.0%, logit 4", "shifted 70.0%, turned 25.0%")
+
+
 def test_small_pictures_show_their_pixels() -> None:
     found = cs.visualize(network(), "conv2:3", steps=1)
     page = np.asarray(found.picture()).astype(int)
@@ -251,3 +259,11 @@ def test_pictures_are_drawn_at_every_count(tmp_path) -> None:
         sheet = cs.Pictures((one,) * count, recipe, stamp).picture()
         assert isinstance(sheet, Image.Image)
         assert sheet.width < 4200
+
+
+def test_a_plain_recipe_is_called_so_and_only_what_is_added_is_listed() -> None:
+    assert recipe_words(Recipe()) == "natural image, 160 steps"
+    assert recipe_words(PLAIN) == "pixels image, 160 steps, plain"
+    assert recipe_words(PLAIN.changed(tv=0.5)) == "pixels image, 160 steps, plain, tv 0.5"
+    assert recipe_words(PLAIN.changed(tv=0.5), but=["tv"]) == "pixels image, 160 steps, plain"
+    assert recipe_words(Recipe(jitter=0, tv=2)) == "natural image, 160 steps, jitter 0, tv 2"

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from convscope.errors import ConvscopeError
+from convscope.render import curve
 from convscope.render.curve import FLOOR, Line, layer_curves
 
 COLOUR = (0x2A, 0x78, 0x8E)  # of the first line
@@ -65,3 +67,12 @@ def test_several_lines_have_their_colours_levels_and_names() -> None:
 def test_no_numbers_and_numbers_that_cannot_be_drawn_are_refused(lines: list[Line]) -> None:
     with pytest.raises(ConvscopeError):
         layer_curves(lines, what="error")
+
+
+def test_only_powers_of_ten_are_written_at_the_axis() -> None:
+    """matplotlib writes 2 x 10^-1 and so on between them where the numbers span little."""
+    axes = Figure().add_subplot()
+    axes.plot([0.18, 0.25, 0.45])
+    curve._set_y(axes, "error")  # pyright: ignore[reportPrivateUsage]
+    axes.figure.draw_without_rendering()
+    assert {label.get_text() for label in axes.get_yticklabels(minor=True)} <= {""}

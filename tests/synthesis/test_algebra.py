@@ -63,6 +63,12 @@ def test_a_weight_that_is_no_number_is_refused(weight: float) -> None:
         weight * C
 
 
+@pytest.mark.parametrize("make", [lambda: 3 + A, lambda: A + 3, lambda: A - 3, lambda: A * B, lambda: "2" * A])
+def test_objectives_are_added_to_objectives_and_multiplied_by_numbers_alone(make: Any) -> None:
+    with pytest.raises(TypeError, match=r"unsupported operand|can't multiply"):
+        make()
+
+
 MIXED = [A, C, 0.2 * C + 0.8 * B, layer("linear1", power=2) - probability(1), neuron("conv1:0@0,5")]
 
 

@@ -14,8 +14,8 @@ from convscope.errors import ConvscopeError
 from convscope.synthesis.ascent import AscentError, Step, ascend
 from convscope.synthesis.canvases import Canvas, fourier_canvas, pixel_canvas
 from convscope.synthesis.objectives import Objective, diversity, layer, logit, unit, units
+from convscope.synthesis.recipes import STANDARD
 from convscope.synthesis.regularisers import l2, total_variation
-from convscope.synthesis.transforms import turn_scale_jitter
 from tests import nets, oracles
 from tests.untouched import Untouched, watch
 
@@ -108,7 +108,7 @@ def test_the_objective_rises_on_the_projects_canvases(make: Callable[..., Canvas
 # ---- batches and seeds ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("transform", [None, turn_scale_jitter()])
+@pytest.mark.parametrize("transform", [None, STANDARD.transform(192, 192)])
 @pytest.mark.parametrize("make", [pixel_canvas, fourier_canvas])
 def test_a_batch_of_units_is_so_many_single_runs(make: Callable[..., Canvas], transform: Any) -> None:
     names = ["conv2:1", "linear1:4", "conv2:6"]
@@ -144,7 +144,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     def draw(seed: int) -> Tensor:
         generator = seeded(seed)
         canvas = fourier_canvas(1, 3, 12, 12, generator=generator, dtype=torch.float64)
-        return run(nets.plain(), logit(1), canvas, transform=turn_scale_jitter(), generator=generator)[-1].image
+        return run(nets.plain(), logit(1), canvas, transform=STANDARD.transform(192, 192), generator=generator)[
+            -1
+        ].image
 
     assert torch.equal(draw(3), draw(3))
     assert not torch.equal(draw(3), draw(4))
@@ -325,7 +327,7 @@ def test_a_gradient_that_is_nan_stops_with_the_picture_it_came_from() -> None:
         ({"rate": 0.0}, "rate 0.0"),
         ({"rate": math.nan}, "rate nan"),
         ({"let_through": -1}, "let_through -1"),
-        ({"transform": turn_scale_jitter()}, "give a generator"),
+        ({"transform": STANDARD.transform(192, 192)}, "give a generator"),
         ({"backdrop": lambda image, _: image, "generator": seeded()}, "a canvas with alpha goes with a backdrop"),
     ],
 )

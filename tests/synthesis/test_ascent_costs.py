@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from convscope.synthesis.ascent import ascend
 from convscope.synthesis.canvases import fourier_canvas
 from convscope.synthesis.objectives import unit, units
-from convscope.synthesis.transforms import turn_scale_jitter
+from convscope.synthesis.recipes import STANDARD
 from tests import nets
 
 UNITS = ["conv2:1", "conv2:4"]
@@ -41,7 +41,7 @@ def steps_of(net: nn.Module, steps: int, *, dtype: torch.dtype = torch.float32) 
         canvas,
         steps=steps,
         to_input=lambda image: image - 0.5,
-        transform=turn_scale_jitter(),
+        transform=STANDARD.transform(192, 192),
         generator=generator,
         let_through=1,
     )

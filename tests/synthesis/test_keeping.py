@@ -1,35 +1,14 @@
 """Keeping: what a loop offers and a keeper takes. Oracle: a keeper in memory that writes down what is asked of it."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
 from convscope.synthesis.keeping import NOTHING_KEPT, Keeper, keep_finished, keep_state, kept_state
-
-
-class InMemory:
-    def __init__(self, due: bool = True) -> None:
-        self.tensors: dict[str, dict[str, Tensor]] = {}
-        self.due, self.said = due, list[str]()
-
-    def kept(self, key: str) -> dict[str, Tensor] | None:
-        return self.tensors.get(key)
-
-    def keep(self, key: str, tensors: Mapping[str, Tensor]) -> None:
-        self.said.append(f"keep {key}")
-        self.tensors[key] = dict(tensors)
-
-    def forget(self, key: str) -> None:
-        self.said.append(f"forget {key}")
-        self.tensors.pop(key, None)
-
-    def is_due(self) -> bool:
-        return self.due
+from tests.kept_in_memory import Store
 
 
 def test_a_state_is_made_only_when_it_is_due() -> None:
-    keeper, made = InMemory(due=False), list[int]()
+    keeper, made = Store(due=False), list[int]()
 
     def state() -> dict[str, Tensor]:
         made.append(1)
@@ -48,10 +27,10 @@ def test_a_state_is_made_only_when_it_is_due() -> None:
 
 
 def test_the_finished_picture_is_kept_before_its_state_is_forgotten() -> None:
-    keeper = InMemory()
+    keeper = Store()
     keep_state(keeper, "a", lambda: {"step": torch.tensor(1)})
     keep_finished(keeper, "a", {"values": torch.ones(3)})
-    assert keeper.said == ["keep a/state", "keep a", "forget a/state"]
+    assert keeper.told == ["keep a/state", "keep a", "forget a/state"]
     assert kept_state(keeper, "a") is None
 
 

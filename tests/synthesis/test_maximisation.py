@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,9 +12,12 @@ from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
 from convscope.synthesis.ascent import AscentError, Step
+from convscope.synthesis.canvases import fourier_canvas, maco_canvas, pixel_canvas
 from convscope.synthesis.maximisation import PLAIN, Recipe, maximise
+from convscope.synthesis.natural_canvas import natural_canvas
 from convscope.synthesis.objectives import Objective, diversity, each, evaluate, logit, unit
 from convscope.synthesis.regularisers import blur
+from convscope.synthesis.transforms import draw_shift, shifted
 from tests import nets
 from tests.untouched import Untouched, watch
 
@@ -112,17 +116,54 @@ def test_a_given_start_is_where_it_begins_and_own_starts_are_apart() -> None:
     assert (apart.image[0] - apart.image[1]).abs().max() > 0.05
 
 
-def test_the_blur_is_of_the_values_every_so_many_steps() -> None:
+@pytest.mark.parametrize("image", ["pixels", "fourier"])
+def test_the_blur_is_of_the_values_every_so_many_steps(image: str) -> None:
     """Oracle: a network without a say: nothing but the blur moves the picture."""
     net = nets.linear_only()
     recipe = Recipe(
-        image="pixels", decorrelated=False, steps=4, rate=1e-12, blur=20, blur_every=3, jitter=0, rotate=0, noise=0
+        image=image, decorrelated=False, steps=4, rate=1e-12, blur=20, blur_every=3, jitter=0, rotate=0, noise=0
     )
     steps = run(net, logit(0), recipe)
     assert torch.allclose(steps[2].image, steps[0].image, rtol=0, atol=1e-10)
     expected = torch.sigmoid(blur(torch.logit(steps[0].image), 20 * 12 / 224))
     assert torch.allclose(steps[3].image, expected, rtol=0, atol=1e-10)
     assert torch.allclose(steps[4].image, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "make"),
+    [
+        (Recipe(contrast=0.4), partial(natural_canvas, contrast=0.4)),
+        (Recipe(decorrelated=False), partial(natural_canvas, decorrelated=False)),
+        (Recipe(image="maco", contrast=0.4), partial(maco_canvas, contrast=0.4)),
+        (Recipe(image="fourier", decorrelated=False), partial(fourier_canvas, decorrelated=False)),
+    ],
+)
+def test_the_start_is_that_of_the_recipes_canvas(recipe: Recipe, make: Any) -> None:
+    canvas = make(1, 3, 12, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    (start,) = run(nets.plain(), logit(1), recipe.changed(steps=0))
+    assert torch.equal(start.image, canvas.image())
+
+
+def test_rectifiers_are_let_through_for_as_many_steps_as_the_recipe_says() -> None:
+    """All of conv1 is shut: without, nothing moves; with, Adam's momentum goes on for a while and then dies down."""
+    net = nets.plain()
+    with torch.no_grad():
+        net.get_submodule("conv1").bias.fill_(-50.0)
+    watch(net)
+    still, moved = (run(net, logit(1), PLAIN.changed(steps=3, let_through=n)) for n in (0, 1))
+    assert torch.equal(still[-1].image, still[0].image)
+    assert not torch.equal(moved[1].image, moved[0].image)
+    assert torch.allclose(moved[2].kept["adam.mean.0"], 0.9 * moved[1].kept["adam.mean.0"])  # no gradient any more
+
+
+def test_pixels_are_moved_by_lengths_of_their_own_size() -> None:
+    """Oracle: the score of the start under the recipe's transform for 12 px, drawn after the start."""
+    net, recipe, draw = nets.plain(), PLAIN.changed(jitter=100, steps=1), torch.Generator().manual_seed(0)
+    first = run(net, logit(1), recipe)[0]
+    pixel_canvas(1, 3, 12, 12, generator=draw, dtype=torch.float64)
+    moved = shifted(first.image, draw_shift(round(100 * 12 / 224), draw))
+    assert torch.allclose(first.scores, net(to_input(moved))[:, 1], rtol=1e-12)
 
 
 # ---- broken off and gone on with -----------------------------------------------------------------------------
@@ -151,8 +192,15 @@ def test_a_state_is_what_it_was_whatever_happens_after() -> None:
     )  # fmt: skip
     state = next(steps).state()
     before = {name: value.clone() for name, value in state.items()}
-    list(steps)
+    *_, last = steps
     assert all(torch.equal(state[name], value) for name, value in before.items())
+    again = maximise(
+        nets.plain(), logit(1), b=1, c=3, size=(12, 12), to_input=to_input, recipe=BRIEF, state=before,
+        generator=torch.Generator().manual_seed(1), dtype=torch.float64,
+    )  # fmt: skip
+    for value in before.values():  # nor does the caller's own write into what goes on from it
+        value.zero_()
+    assert torch.equal(list(again)[-1].image, last.image)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch import Tensor
 from convscope.errors import ConvscopeError
 from convscope.synthesis.colour_basis import values_of_image
 from convscope.synthesis.natural_canvas import bands, energies, natural_canvas, shaped_magnitude
+from convscope.synthesis.spectra import natural_magnitude
 from tests import nets
 
 SIZES = [(12, 12), (11, 9), (9, 16)]
@@ -82,6 +83,43 @@ def test_a_start_is_drawn_exactly_whatever_its_contrast_and_mean(c: int) -> None
     (slope,) = torch.autograd.grad((grey.image() * torch.rand(8, 8, generator=generator)).sum(), grey.colours)
     assert bool(slope.isfinite().all())
     assert slope.abs().max() > 0  # a flat picture is no dead end
+
+
+def test_a_pale_start_may_gain_the_contrast_of_photos_and_a_hard_one_keeps_its_own() -> None:
+    noise = torch.rand(1, 3, 16, 16, generator=seeded(4), dtype=torch.float64) - 0.5
+    scale = 1.2 * shaped_magnitude(3, 16, 16, decorrelated=True, like=torch.zeros(0, dtype=torch.float64))
+    photos = energies(scale, 16)
+    for strength in (0.001, 0.9):
+        start = 0.5 + strength * noise
+        canvas = natural_canvas(1, 3, 16, 16, generator=seeded(), start=start, dtype=torch.float64)
+        values = values_of_image(start, True)
+        own = energies(torch.fft.rfft2(values - values.mean((2, 3), keepdim=True), norm="ortho").abs(), 16)
+        assert bool((own < photos).all() if strength < 0.1 else (own > photos).any())
+        with torch.no_grad():
+            drawn = canvas.values(1e6 * canvas.colours)
+        got = energies(torch.fft.rfft2(drawn - drawn.mean((2, 3), keepdim=True), norm="ortho").abs(), 16)
+        assert torch.allclose(got, torch.maximum(own, photos), rtol=1e-6)
+
+
+def test_the_magnitudes_are_those_of_photos_with_more_colour_and_fewer_clouds_and_grain() -> None:
+    """Oracle: the damping by hand, at its two frequencies and between; the finer one goes with 1 / sqrt(side)."""
+    like = torch.zeros(0, dtype=torch.float64)
+    for side in (100, 400):
+        shaped = shaped_magnitude(3, side, side, decorrelated=True, like=like)
+        share = (shaped / natural_magnitude(3, side, side, decorrelated=True, like=like))[0]
+        for k in (1, 4, 12, 30):
+            f, fine = k / side, 0.115 * math.sqrt(224 / side)
+            damping = f / math.hypot(f, 0.01) / math.hypot(1, f / fine)
+            assert share[:, 0, k].tolist() == pytest.approx([damping, 1.7 * damping, 1.7 * damping])
+
+
+def test_the_start_is_at_the_bound_of_a_contrast_of_1_2() -> None:
+    """By default: 1.2 times the shaped magnitudes, with as much energy in each band as chance gives it, at most."""
+    canvas = natural_canvas(1, 3, 64, 64, generator=seeded(), dtype=torch.float64)
+    scale = 1.2 * shaped_magnitude(3, 64, 64, decorrelated=True, like=torch.zeros(0, dtype=torch.float64))
+    got = energies(torch.fft.rfft2(canvas.values(canvas.colours), norm="ortho").abs(), 64)
+    assert (got <= energies(scale, 64) * (1 + 1e-9)).all()
+    assert torch.allclose(got.sum(-1), energies(scale, 64).sum(-1), rtol=0.3)
 
 
 def test_the_mean_stays_grey_and_starts_are_shared_by_the_batch() -> None:

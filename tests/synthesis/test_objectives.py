@@ -75,6 +75,16 @@ def test_a_match_is_minus_the_relative_squared_error_of_each_image() -> None:
     assert torch.allclose(evaluate(net, match("linear1", -by_hand(x)[1]), x), torch.full((3,), -4.0).double())
 
 
+def test_sums_over_a_layer_do_not_overflow_in_half_precision() -> None:
+    """Oracle: the same numbers in float64. Their squares add up to more than float16 has."""
+    net, x = nets.plain(dtype=torch.float16), (400 * nets.images(1)).half()
+    maps = net[:4](x).double()
+    assert 65504 < maps.square().sum() < 65504**2
+    features = maps.half() / 2
+    assert evaluate(net, match("conv2", features), x).item() == pytest.approx(-1, rel=1e-3)
+    assert evaluate(net, layer("conv2", power=2), x).item() == pytest.approx(maps.square().mean().item(), rel=1e-3)
+
+
 def test_diversity_is_minus_the_mean_likeness_of_gram_matrices_to_the_others() -> None:
     """Oracle: a loop over pairs and units."""
     x = nets.images(3)

@@ -125,8 +125,8 @@ def test_units_are_named_one_by_one_in_lists_and_in_ranges(name: str, expected: 
     ("name", "message"),
     [
         ("a.b:4", r"unit 4 was asked for, but layer 'a.b' has 4 units \(0 to 3\)"),
-        ("a.b:0-999999999", r"unit 999999999 was asked for, but layer 'a.b' has 4 units"),
-        ("a.b:3-1", r"3-1 of 'a.b:3-1' runs backwards; give 1-3"),
+        ("a.b:0-9999999", r"unit 9999999 was asked for, but layer 'a.b' has 4 units"),
+        ("a.b:3-1", r"units of a.b '3-1': 3-1 runs backwards; give 1-3"),
         ("a.b", r"'a.b' names no unit; give LAYER:3"),
         ("a.b:", r"names no unit"),
         ("a.b:1-", r"names no unit"),

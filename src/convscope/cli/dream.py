@@ -10,7 +10,7 @@ from convscope.cli import explain_options as given
 from convscope.cli import options as opt
 from convscope.cli.dream_asked import Asked
 from convscope.cli.films import check_film, film_at, write_film
-from convscope.cli.outputs import endings_of, print_written, save_as, stems_of
+from convscope.cli.outputs import endings_of, model_part, print_written, save_as, stems_of
 from convscope.cli.running import command, say
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def dream(
     check_film(animate, results=len(photos.names) * len(asked.subjects))
     net = opt.network(model, weights, classes, size, mean, std, trust_pickle, device)
     find_calls(net.module, asked.layers)
-    done = _Job(net, asked, led_by, noise, out, endings, bare, animate).run(photos, resume)
+    done = _Job(net, asked, led_by, noise, out, endings, bare, animate, model_part(model, weights)).run(photos, resume)
     photos.refuse_if_none()
     print_written(done, as_json=as_json)
     return photos.finish()
@@ -172,6 +172,7 @@ class _Job:
     endings: list[str]
     bare: bool
     animate: str | None
+    of_model: str
 
     def run(self, photos: "Photos", resume: bool) -> list[dict[str, Any]]:
         from convscope.cli.kept_work import kept_work, network_asked
@@ -180,24 +181,25 @@ class _Job:
 
         stems, parts, done = stems_of(list(photos.names)), Parts(), list[dict[str, Any]]()
         request = {"net": network_asked(self.net), "asked": self.asked, "noise": self.noise, "guide": self._guide_hash}
+        missing = [dream for name in photos.names for dream in self.asked.names(name)]
 
         def one(name: str, photo: "Image.Image") -> list[dict[str, Any]]:
             figures = []
-            for subject in self.asked.subjects:
+            for subject, dream in zip(self.asked.subjects, self.asked.names(name), strict=True):
                 step(f"{name}: {subject.get('layer') or ' '.join(subject.get('unit', ['default layer']))}")
                 figures.append(self._made(name, photo, subject, self.out / stems[name], work, parts))
+                missing.remove(dream)
             return figures
 
         with (
             kept_work(self.out, "dream", request, resume=resume) as work,
-            bar(len(photos.names) * len(self.asked.subjects), "dream", parts) as step,
+            bar(len(missing), "dream", parts) as step,
         ):
             try:
                 for _, figures in photos.each(one):
                     done += figures
             except KeyboardInterrupt as stopped:
-                made = {entry["image"] for entry in done}
-                raise Interrupted(None, tuple(name for name in photos.names if name not in made)) from stopped
+                raise Interrupted(None, tuple(missing)) from stopped
         return done
 
     @property
@@ -223,7 +225,7 @@ class _Job:
     def _write(self, name: str, made: "Dream", stem: Path, frames: "list[Image.Image]") -> dict[str, Any]:
         for note in made.notes:
             say(f"{name}: note: {note}")
-        stem = stem.with_name(f"{stem.name}.{self.asked.kind(made)}")
+        stem = stem.with_name(".".join(part for part in (stem.name, self.asked.kind(made), self.of_model) if part))
         files = save_as(made, stem, self.endings)
         if self.bare:
             pictures = [ending for ending in self.endings if ending not in ("html", "npz")] or ["png"]

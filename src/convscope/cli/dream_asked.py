@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convscope.cli.outputs import name_part
+from convscope.cli.outputs import name_part, number_part
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ class Asked:
             return [{"unit": together}]
         return [{"layer": layer} for layer in self.layers or [None]]
 
+    def names(self, photo: str) -> list[str]:
+        """What the photo's dreams are called, one a subject."""
+        return [photo] if len(self.subjects) == 1 else [f"{photo} {subject['layer']}" for subject in self.subjects]
+
     @property
     def options(self) -> dict[str, Any]:
         """The options that were given, as ``optimised.dreams.dream`` takes them."""
@@ -66,5 +70,5 @@ class Asked:
         """What a file's name says of a dream: two that differ must not write over each other."""
         of = name_part([*self.units, *self.classes] or [made.objective])
         led = "" if self.guide is None else f"guided-by-{name_part([self.guide.stem])}"
-        how = "+".join(f"{name.replace('_', '-')}-{value:g}" for name, value in self.options.items())
+        how = "+".join(f"{name.replace('_', '-')}-{number_part(value)}" for name, value in self.options.items())
         return ".".join(part for part in (of, "dream", led, how) if part)

@@ -8,7 +8,7 @@ import typer
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
 from convscope.cli.features_asked import Asked
-from convscope.cli.outputs import endings_of, print_written, save_as, stems_of
+from convscope.cli.outputs import endings_of, name_part, print_written, save_as, stems_of
 from convscope.cli.running import command
 
 if TYPE_CHECKING:
@@ -140,6 +140,6 @@ def _write(figure: "Shown", stem: Path, kind: str, endings: list[str], image: st
     from convscope.views.every_layer_map import EveryLayer
 
     about: Any = figure
-    layer = "every-layer" if isinstance(figure, EveryLayer) else about.layer
+    layer = "every-layer" if isinstance(figure, EveryLayer) else name_part([about.layer])
     files = save_as(figure, stem.with_name(f"{stem.name}.{layer}.{kind}"), endings)
     return {"image": image, "files": files, **about.as_json()}

@@ -64,7 +64,7 @@ def filters(
     kind += ["own-scale"] if own_scale else []
     done: list[dict[str, Any]] = []
     for one in found:
-        files = save_as(one, out / ".".join([_short(net.name), one.layer, *kind]), endings)
+        files = save_as(one, out / ".".join([_short(net.name), name_part([one.layer]), *kind]), endings)
         done.append({"files": files, **one.as_json()})
     print_written(done, as_json=as_json)
 

@@ -10,7 +10,7 @@ import typer
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
 from convscope.cli.invert_asked import Asked, pairs_of
-from convscope.cli.outputs import endings_of, print_written, save_as, stems_of
+from convscope.cli.outputs import endings_of, model_part, name_part, print_written, save_as, stems_of
 from convscope.cli.running import command, say
 from convscope.errors import ConvscopeError
 
@@ -147,7 +147,10 @@ def invert(
     nets = [opt.network(m, w, classes, size, mean, std, trust_pickle, device) for m, w in pairs]
     for net in nets:
         find_calls(net.module, asked.layers)
-    done = _Job(_named(nets), asked, out, endings).run(photos, resume)
+    names = list(_named(nets)) if len(pairs) > 1 else []
+    done = _Job(_named(nets), asked, out, endings, name_part(names) if names else model_part(*pairs[0])).run(
+        photos, resume
+    )
     photos.refuse_if_none()
     print_written(done, as_json=as_json)
     return photos.finish()
@@ -177,6 +180,7 @@ class _Job:
     asked: Asked
     out: Path
     endings: list[str]
+    of_models: str
 
     @property
     def rows(self) -> list[_Row]:
@@ -189,6 +193,7 @@ class _Job:
         from convscope.answers import seen_by
         from convscope.cli.kept_work import kept_work, network_asked
         from convscope.cli.progress import Parts, bar
+        from convscope.optimised.interrupted import Interrupted
 
         stems, parts, done = stems_of(list(photos.names)), Parts(), list[dict[str, Any]]()
         request = {"nets": [network_asked(net) for net in self.nets.values()], "asked": self.asked}
@@ -200,7 +205,16 @@ class _Job:
                 return self._made(name, seen, layers, self.out / stems[name], (work, parts, step))
 
         with kept_work(self.out, "invert", request, resume=resume) as work:
-            done += [entry for _, entry in photos.each(one)]
+            try:
+                for _, entry in photos.each(one):
+                    done.append(entry)
+            except KeyboardInterrupt as stopped:
+                left = photos.left({entry["image"] for entry in done})
+                if isinstance(stopped, Interrupted):
+                    names = stopped.missing
+                    many = len(photos.names) > 1  # of a folder the photos, of a photo the layers
+                    left[:1] = [f"{len(names)} pictures of {left[0]}"] if many else names
+                raise Interrupted(None, tuple(left)) from stopped
         return done
 
     def _layers(self, seen: "Seen") -> tuple[list[str], dict[str, str]]:
@@ -242,6 +256,8 @@ class _Job:
                 ready[row.name] = list(stopped.ready.values())
                 missing[row.name] = list(stopped.missing)
                 self._leave(name, ready, left_out, missing, stem)
+                if isinstance(stopped, Interrupted):
+                    raise Interrupted(None, self._names(missing)) from stopped
                 raise
             ready[row.name] = list(made.values())
             missing.pop(row.name)
@@ -253,13 +269,18 @@ class _Job:
         entry = self._write(name, self._figure(ready, left_out, missing), stem)
         say(f"{name}: what is ready is in {', '.join(entry['files'])}")
 
+    def _names(self, missing: "Mapping[Any, list[str]]") -> tuple[str, ...]:
+        heading = {row.name: row.name if len(self.nets) > 1 else f"TV {row.how.tv:g}" for row in self.rows}
+        several = len(self.rows) > 1
+        return tuple(f"{heading[row]} {name}" if several else name for row, names in missing.items() for name in names)
+
     def _figure(
         self, ready: "dict[Any, list[Inversion]]", left_out: dict[str, str], missing: Mapping[Any, list[str]]
     ) -> "Shown":
         from convscope.optimised import inversion_sheets as sheets
 
         several = len(self.rows) > 1
-        not_made = [f"{row} {layer}" if several else layer for row, layers in missing.items() for layer in layers]
+        not_made = self._names(missing)
         if len(self.nets) > 1:
             return sheets.networks(ready, left_out=left_out, missing=not_made)
         if several:
@@ -272,7 +293,7 @@ class _Job:
     def _write(self, name: str, figure: "Shown", stem: Path) -> dict[str, Any]:
         from convscope.optimised.one_inversion import Inversion
 
-        kind = self.asked.kind(list(self.nets))
+        kind = self.asked.kind(self.of_models)
         files = save_as(figure, stem.with_name(f"{stem.name}.{kind}"), self.endings)
         about: Any = figure
         if isinstance(figure, Inversion):

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from convscope.cli.outputs import name_part
+from convscope.cli.outputs import name_part, number_part
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
@@ -50,15 +50,14 @@ class Asked:
         """As ``optimised.inversions.invert`` takes them."""
         return {**asdict(how), "seed": self.seed}
 
-    def kind(self, models: list[str]) -> str:
+    def kind(self, of_models: str) -> str:
         """What a file's name says: two runs that ask for different things must not write over each other's files."""
         of = "every-layer" if self.every_layer else name_part(self.layers or ["last-map"])
-        against = name_part(models) if len(models) > 1 else ""
-        tv = [f"tv-{','.join(f'{one:g}' for one in self.tv)}"] if self.tv else []
+        tv = [f"tv-{','.join(map(number_part, self.tv))}"] if self.tv else []
         given = (("lp", self.lp), ("steps", self.steps), ("rate", self.rate), ("seed", self.seed or None))
-        how = [*tv, *(f"{name}-{value:g}" for name, value in given if value is not None)]
+        how = [*tv, *(f"{name}-{number_part(value)}" for name, value in given if value is not None)]
         how += [self.image] if self.image is not None else []
-        return ".".join(part for part in ("inversion", of, against, "+".join(how)) if part)
+        return ".".join(part for part in ("inversion", of, of_models, "+".join(how)) if part)
 
 
 def pairs_of(models: list[str], weights: list[str]) -> list[tuple[str | None, str | None]]:

@@ -4,7 +4,7 @@
 
 The fingerprint is over all that changes numbers: the network, the photo, the options, the versions. Unfinished pictures
 are written every 20 s, finished ones at once; after ``kill -9`` no more than that is lost. The folder goes when the
-command has written its results, and when the request is refused; it stays after Ctrl-C and after a crash.
+command has written its results, and when the request is refused; it stays after Ctrl-C, a full disk and a crash.
 
 Ctrl-C while steps are made waits for the end of the step, so that what is kept is of one moment; a second one does not.
 """
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from convscope.cli.running import say
 from convscope.errors import ConvscopeError
 from convscope.synthesis.keeping import STATE
-from convscope.writing import write_file
+from convscope.writing import UnwritableError, write_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,6 +126,9 @@ def kept_work(
     try:
         with _own_interrupt(work):
             yield work
+    except UnwritableError:  # a full disk: what is kept is all that was wanted
+        _say_how_to_go_on(work)
+        raise
     except ConvscopeError:
         work.remove()
         raise

@@ -95,7 +95,7 @@ def numbers(text: str | None, option: str) -> list[float] | None:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise ConvscopeError(f"{option} {text!r}: give numbers with commas between them, such as 0.5,0.5,0.5") from None
+        raise ConvscopeError(f"{option} {text!r}: give numbers with commas between them, such as 0.1,0.5,1") from None
 
 
 def listed(values: list[str] | None) -> list[str]:

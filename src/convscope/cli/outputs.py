@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from convscope.results import Shown
 
 MOST_LETTERS = 60  # of what was asked for, in a file's name
+_REFUSED = re.compile(r'[<>"|?*\x00-\x1f\x7f]')  # by Windows, besides : / \
 
 
 def endings_of(save: str) -> list[str]:
@@ -43,14 +44,32 @@ def stems_of(names: list[str]) -> dict[str, str]:
 
 
 def name_part(asked: Sequence[str]) -> str:
-    """What was asked for as a part of a file's name: ``tabby+lion``; a number of letters made of it where it is long.
+    """What was asked for as a part of a file's name: ``tabby+lion``, ``features.10~3``, ``4-and-9``.
 
-    Two runs that ask for different things must not write over each other's files.
+    Every system takes it: a colon becomes ~, which is in no name of a layer or class, & the word, spaces and slashes a
+    hyphen. Two runs that ask for different things must not write over each other's files: where it is long, or a
+    character that Windows refuses was left out, a number of eight letters made of all of it stands at the end.
     """
-    joined = "+".join(re.sub(r"[\s/\\]+", "-", text) for text in asked)
-    if len(joined) <= MOST_LETTERS:
-        return joined
-    return f"{joined[: MOST_LETTERS - 9]}-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
+    joined = "+".join(asked)
+    said = re.sub(r"\s*&\s*", "-and-", joined)
+    said = re.sub(r"[\s/\\]+", "-", said).replace(":", "~")
+    said, changed = _REFUSED.subn("_", said)
+    if changed == 0 and len(said) <= MOST_LETTERS:
+        return said
+    return f"{said[: MOST_LETTERS - 9]}-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
+
+
+def model_part(model: str | None, weights: str | None) -> str:
+    """For files' names, since two networks have layers and classes of one name; empty for the default network."""
+    spec = model if model is None or ".py:" not in model else Path(model).name
+    given = ([] if spec is None else [spec]) + ([] if weights is None else [Path(weights).stem])
+    return name_part(given) if given else ""
+
+
+def number_part(number: int | float) -> str:
+    """A number in a file's name: short where that says all, else every digit, so that no two numbers share it."""
+    short = f"{number:g}"
+    return short if float(short) == number and "e+" not in short else str(number)
 
 
 def print_written(done: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

@@ -85,7 +85,8 @@ RECIPE_OPTIONS: Mapping[str, _Option] = {
     "lp": _Option("Weight of the 6-norm about grey.", "0", NUMBER),
     "blur": _Option("Sigma, in pixels at 224 px, of a blur of the picture between steps.", "0", NUMBER),
     "blur_every": _Option("Steps from blur to blur.", "4", WHOLE),
-    "alpha": _Option("Pictures with an opacity: yes or no.", "no", YES_NO),
+    "alpha": _Option("Pictures with an opacity, transparent where nothing counts: yes or no.", "no", YES_NO),
+    "opacity": _Option("What the mean opacity costs, in shares of the score; more leaves less.", "1", NUMBER),
     "let_through": _Option("First steps in which shut rectifiers pass a gradient.", "16", WHOLE),
 }
 ALSO_SWEPT: Mapping[str, _Option] = {

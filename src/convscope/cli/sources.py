@@ -1,12 +1,13 @@
 """Photos named on the command line: a file, a folder of them, or scikit-image's own (``--demo``)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from convscope.cli.running import DONE, SKIPPED, say
 from convscope.errors import ConvscopeError
+from convscope.writing import UnwritableError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,12 +52,17 @@ class Photos:
             raise error
         self.skipped[name] = str(error)
 
+    def left(self, done: Collection[str]) -> list[str]:
+        """The names that are neither done nor skipped."""
+        return [name for name in self.names if name not in done and name not in self.skipped]
+
     def each(self, make: "Callable[[str, Image.Image], T]") -> "Iterator[tuple[str, T]]":
         """(name, what ``make(name, photo)`` returns), photo by photo; of a folder, those that are refused are skipped.
 
         Raises:
             ConvscopeError: a single photo that is refused, or the same refusal twice before anything was made: then
                 it is not the photos.
+            UnwritableError: a result that cannot be written, of a folder too.
         """
         is_first = True
         for name in self.names:
@@ -65,6 +71,8 @@ class Photos:
                 continue
             try:
                 made = make(name, photo)
+            except UnwritableError:  # not the photo's fault: the next could not be written either
+                raise
             except ConvscopeError as error:
                 if is_first and str(error) in self.skipped.values():
                     raise

@@ -9,7 +9,7 @@ import typer
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
 from convscope.cli.films import check_film, film_at, write_film
-from convscope.cli.outputs import endings_of, name_part, print_written, save_as
+from convscope.cli.outputs import endings_of, model_part, name_part, print_written, save_as
 from convscope.cli.pairs import WithPairs, pairs_of
 from convscope.cli.recipe_options import chosen, with_recipe
 from convscope.cli.running import SKIPPED, command, say
@@ -131,7 +131,7 @@ def visualize(
 
     [cyan]convscope visualize features.18:3 features.18:7[/]
 
-    [cyan]convscope visualize --class lion,zebra --tv 0,0.5,1,2[/]         a sheet that sweeps
+    [cyan]convscope visualize --class lion --image pixels --tv 0,50,500[/]   a sheet that sweeps
 
     [cyan]convscope visualize --layers features.0,features.8,features.18[/]   a row a layer
     """
@@ -145,7 +145,8 @@ def visualize(
     endings = endings_of(save)
     writable_folder(out)
     net_options = (mean, std, trust_pickle, device)
-    stem = out / ".".join([asked.in_words, *_of_model(model, weights), *_of_photos(against)])
+    parts = (asked.in_words, model_part(model, weights), _of_photos(against))
+    stem = out / ".".join(part for part in parts if part)
     check_film(animate, results=1)
     _ = asked.recipe  # refused before a network is loaded
     net = opt.network(model, weights, classes, asked.size, *net_options)
@@ -153,15 +154,8 @@ def visualize(
     return _Job(net, asked, stem, endings, film, against, batch, as_json).run(out, resume)
 
 
-def _of_model(model: str | None, weights: str | None) -> list[str]:
-    """For the files' names: two networks have classes and layers of one name."""
-    spec = model if model is None or ".py:" not in model else Path(model).name
-    given = ([] if spec is None else [spec]) + ([] if weights is None else [Path(weights).stem])
-    return [name_part(given)] if given else []
-
-
-def _of_photos(against: Path | None) -> list[str]:
-    return [] if against is None else [f"against-{against.resolve().name}"]
+def _of_photos(against: Path | None) -> str:
+    return "" if against is None else f"against-{name_part([against.resolve().name])}"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from convscope.optimised.interrupted import Interrupted, UnfinishedError
 from convscope.optimised.one_picture import Picture, from_tensors, picture_of_batch, tensors_of
 from convscope.optimised.picture_targets import Asked, Target, targets_found
 from convscope.optimised.reached import reached, together
+from convscope.optimised.transparency import over_grey, over_squares
 from convscope.seeds import seeded
 from convscope.synthesis.ascent import AscentError, Step
 from convscope.synthesis.keeping import NOTHING_KEPT, STATE, Keeper, keep_finished, keep_state, kept_state
@@ -101,14 +102,24 @@ def run_of(
     """
     made_by = (recipe or Recipe()).changed(**(fields if steps is None else fields | {"steps": steps}))
     seeded(seed)
-    if batch < 1:
-        raise ConvscopeError(f"batch={batch}: at least one picture is made at a time")
+    if not _is_count(batch):
+        raise ConvscopeError(f"batch={batch!r}: at least one picture is made at a time")
     pixels = pixel_input(net)
-    sides = (size, size) if isinstance(size, int) else size or pixels.size or (DEFAULT_SIDE, DEFAULT_SIDE)
-    if len(sides) != 2 or min(sides) < 1:
-        raise ConvscopeError(f"size={size}: give pixels a side, or (height, width)")
+    sides = _sides(size) if size is not None else pixels.size or (DEFAULT_SIDE, DEFAULT_SIDE)
     kept = NOTHING_KEPT if keeper is None else keeper
-    return Run(net, pixels, (sides[0], sides[1]), made_by, seed, batch, kept, on_step, on_made, on_frame)
+    return Run(net, pixels, sides, made_by, seed, int(batch), kept, on_step, on_made, on_frame)
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    sides = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(sides) != 2 or not all(map(_is_count, sides)):
+        raise ConvscopeError(f"size={size!r}: give pixels a side, or (height, width)")
+    return int(sides[0]), int(sides[1])
+
+
+def _is_count(number: Any) -> bool:
+    """A whole number from 1 on, also one of numpy."""
+    return hasattr(number, "__index__") and not isinstance(number, bool) and int(number) >= 1
 
 
 def make(run: Run, targets: Sequence[Target], result: Callable[[Sequence[Picture], Sequence[str]], R]) -> R:
@@ -192,7 +203,8 @@ def _ascended(run: Run, targets: list[Target], tell: Callable[[int], None]) -> t
         last = step
         fired = fired | (step.scores.cpu() != 0)
         if run.on_frame is not None:
-            run.on_frame(step.step, dict(zip((one.name for one in targets), step.image.float().cpu(), strict=True)))
+            shown = over_squares(step.image, step.alpha).float().cpu()
+            run.on_frame(step.step, dict(zip((one.name for one in targets), shown, strict=True)))
         if step.step:
             tell(step.step)
         keep_state(run.keeper, key, lambda now=step, ever=fired: {**now.state(), "fired": ever})
@@ -219,8 +231,3 @@ def _finished(run: Run, targets: Sequence[Target], last: Step, fired: Tensor) ->
         picture_of_batch(one, images[i], found, i, bool(fired[i]), None if alphas is None else alphas[i])
         for i, one in enumerate(targets)
     ]
-
-
-def over_grey(image: Tensor, alpha: Tensor | None) -> Tensor:
-    """What the network is shown of a picture with alpha: on mid-grey."""
-    return image if alpha is None else alpha * image + (1 - alpha) * 0.5

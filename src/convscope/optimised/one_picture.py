@@ -11,6 +11,7 @@ from torch import Tensor
 from convscope.network.targets import Unit
 from convscope.optimised.picture_targets import Kind, Target
 from convscope.optimised.reached import Reached
+from convscope.optimised.transparency import over_squares
 from convscope.render.typography import number_text
 from convscope.wording import percent
 
@@ -23,7 +24,7 @@ class Picture:
 
     ``moved_scores`` are those after a small shift and a small turn; ``peak`` the largest value on a unit's map;
     ``probabilities`` and ``odds`` (log p / (1 - p)) those of a class as it is, shifted, turned. ``dead``: it never
-    fired, at no step. ``alpha (1, h, w)``: how opaque, where the recipe has that.
+    fired, at no step. ``alpha (1, h, w)``: how opaque, where the recipe has that; it is read on mid-grey then.
     """
 
     name: str
@@ -37,6 +38,11 @@ class Picture:
     unit: Unit | None = None
     dead: bool = False
     alpha: Float[Tensor, "1 h w"] | None = None
+
+    @property
+    def shown(self) -> Float[Tensor, "c h w"]:
+        """What is drawn: the values, with alpha on squares that show where there is nothing."""
+        return over_squares(self.values[None], None if self.alpha is None else self.alpha[None])[0]
 
     @property
     def steadiness(self) -> float:

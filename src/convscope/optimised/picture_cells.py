@@ -9,7 +9,7 @@ from convscope.drawing import picture_of
 from convscope.optimised.one_picture import Picture
 from convscope.render.grid import Cell
 from convscope.render.typography import number_text
-from convscope.synthesis.recipes import Recipe
+from convscope.synthesis.recipes import PLAIN, Recipe
 from convscope.views.unit_names import in_words
 from convscope.wording import percent
 
@@ -36,7 +36,7 @@ def cell_of(
     """The picture with what it reached below it; a grey field where it never fired. ``width`` in points."""
     smooth = min(picture.values.shape[1:]) >= SMOOTH_FROM
     return Cell(
-        ("never fires" if picture.dead else picture_of(picture.values),),
+        ("never fires" if picture.dead else picture_of(picture.shown),),
         picture.name if label is None else label,
         below=() if picture.dead else below_of(picture, strongest, is_narrow=width < _WIDE),
         badge=badge,
@@ -79,19 +79,27 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def recipe_words(recipe: Recipe, *, but: Sequence[str] = ()) -> str:
-    """``fourier image, 256 steps``, and the fields that are not as by default, less those named by ``but``."""
-    usual = Recipe()
-    changed = [
-        f"{one.name.replace('_', ' ')} {written(getattr(recipe, one.name))}"
-        for one in fields(recipe)
-        if one.name not in ("image", "steps", *but) and getattr(recipe, one.name) != getattr(usual, one.name)
-    ]
+    """``fourier image, 256 steps``, and the fields that are not as by default, less those named by ``but``.
+
+    Where that is shorter, the fields that are not as in ``PLAIN``: ``pixels image, 160 steps, plain, tv 0.5``.
+    """
+    usual, plain = (_unlike(recipe, other, but) for other in (Recipe(), PLAIN))
+    is_plain = len(plain) < len(usual)
+    changed = [f"{name.replace('_', ' ')} {written(getattr(recipe, name))}" for name in (plain if is_plain else usual)]
     first = [f"{recipe.image} image"] * ("image" not in but) + [f"{recipe.steps} steps"] * ("steps" not in but)
-    return ", ".join([*first, *changed])
+    return ", ".join([*first, *["plain"] * is_plain, *changed])
+
+
+def _unlike(recipe: Recipe, other: Recipe, but: Sequence[str]) -> list[str]:
+    """The fields in which they differ, image and steps aside."""
+    names = [one.name for one in fields(recipe) if one.name not in ("image", "steps", *but)]
+    return [name for name in names if getattr(recipe, name) != getattr(other, name)]
 
 
 def written(value: Any) -> str:
     """``0.125``, ``0.9 to 1.1``, ``fourier``: a value of a recipe's field."""
     if isinstance(value, tuple):
         return " to ".join(map(written, cast("tuple[Any, ...]", value)))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)

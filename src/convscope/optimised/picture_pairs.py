@@ -14,11 +14,12 @@ from PIL import Image
 
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
-from convscope.optimised.made_pictures import Run, make, over_grey, run_of
+from convscope.optimised.made_pictures import Run, make, run_of
 from convscope.optimised.one_picture import Picture, picture_of_batch
 from convscope.optimised.picture_cells import below_of, cell_of
 from convscope.optimised.picture_targets import Asked, Target
 from convscope.optimised.reached import reached
+from convscope.optimised.transparency import over_grey
 from convscope.optimised.unit_pictures import CLAIM, LIMITS, Pictures, pictures_of
 from convscope.render.grid import About, Cell, grid, rows_of_cells
 from convscope.results import Shown
@@ -133,7 +134,8 @@ def _listed(pairs: Any) -> list[Any]:
 def _two(run: Run, pair: Any) -> tuple[Target, Target]:
     found = run.targets(list(cast("Sequence[Asked]", pair))) if isinstance(pair, tuple | list) else ()
     if len(found) != 2:
-        raise ConvscopeError(f"{pair!r} is no pair: give two different units, classes or layers")
+        said = " and ".join(map(repr, cast("Sequence[Asked]", pair))) if isinstance(pair, tuple | list) else repr(pair)
+        raise ConvscopeError(f"{said} is no pair: give two different units, classes or layers")
     return found[0], found[1]
 
 
@@ -145,7 +147,8 @@ def _readings(run: Run, pair: tuple[Target, Target], made: Picture | None) -> tu
     """The picture of both, read as each of the two."""
     if made is None:
         return None
-    images = over_grey(made.values, made.alpha).to(run.pixels.device, run.pixels.dtype)[None]
+    alpha = None if made.alpha is None else made.alpha[None]
+    images = over_grey(made.values[None], alpha).to(run.pixels.device, run.pixels.dtype)
     first, second = (
         picture_of_batch(one, made.values, reached(run.net.module, [one], images, run.pixels), 0, True, made.alpha)
         for one in pair

@@ -159,17 +159,23 @@ def sweep(
 
     for i, (run, ones) in enumerate(zip(runs, found, strict=True)):
         counted = run if tell is None else replace(run, on_step=_counted(tell, sum(every[:i]), sum(every)))
-        missing = tuple(f"{name} at {written(value)}" for value in settings[i + 1 :] for name in names)
+        later = [f"{name} at {written(value)}" for value in settings[i + 1 :] for name in names]
         try:
             columns.append(make(counted, ones, partial(pictures_of, run, strongest)))
         except Interrupted as stopped:
-            raise Interrupted(sheet(stopped.ready), stopped.missing + missing) from stopped
+            raise Interrupted(sheet(stopped.ready), _at(settings[i], stopped.missing, later)) from stopped
         except UnfinishedError as stopped:
             where = f"{field_name} {written(settings[i])}: {stopped}"
-            raise UnfinishedError(where, sheet(stopped.ready), stopped.missing + missing, stopped.last) from stopped
+            missing = _at(settings[i], stopped.missing, later)
+            raise UnfinishedError(where, sheet(stopped.ready), missing, stopped.last) from stopped
     made = sheet(None)
     assert made is not None
     return made
+
+
+def _at(value: Any, missing: Sequence[str], later: Sequence[str]) -> tuple[str, ...]:
+    """What was not made: of the column that was broken off, then of the later ones."""
+    return (*(f"{name} at {written(value)}" for name in missing), *later)
 
 
 def _counted(tell: OnStep, before: int, every: int) -> OnStep:

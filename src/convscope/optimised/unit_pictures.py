@@ -4,8 +4,8 @@ Each picture starts at faint noise and is changed step by step until the network
 of one unit, one neuron, a layer or a class (``synthesis.maximisation``). The reached activation stands below: a fine
 picture of a unit that hardly fires is a picture of nothing.
 
-A picture does not depend on how many are made at once, nor on what else is asked for: all start from the same noise
-and are moved alike. Pictures are made layer by layer, so that a pass ends where it may.
+A picture does not depend on how many are made at once, nor on what else is asked for, but for rounding: all start from
+the same noise and are moved alike. Pictures are made layer by layer, so that a pass ends where it may.
 
 Pitfall: a unit that never fires, whatever the picture, has no gradient to follow. It is marked, and its tile is grey.
 """
@@ -155,7 +155,7 @@ def visualize(
         size: pixels a side, or (height, width); None is the network's own input size, 224 where its preprocessing keeps
             that of the photo.
         seed: of the start and of the moves.
-        batch: pictures made at once; memory grows with it, the pictures do not change.
+        batch: pictures made at once; memory grows with it, the pictures do not change, but for rounding.
         recipe: how they are made; None is ``Recipe()``.
         strongest: name of a unit -> its strongest activation over real data: the peak is also given in per cent of it.
         keeper: keeps finished pictures and the state of unfinished ones, and gives them back; None keeps nothing.

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 from PIL import Image
 
 from convscope.errors import ConvscopeError
@@ -122,6 +123,7 @@ def _set_y(axes: Axes, what: str) -> None:
     at = range(math.floor(math.log10(low)), math.ceil(math.log10(high) + 0.01))
     axes.set_ylim(10.0 ** at[0], max(high, 1.2 * 10.0 ** at[-1]))
     axes.set_yticks([10.0**i for i in at], [f"{10.0**i:g}" if i >= -4 else f"10⁻{_raised(-i)}" for i in at])
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(which="both", length=0, labelsize=9, labelcolor=GREY, labelfontfamily=_FONT)
     axes.grid(axis="y", color=FAINT, linewidth=0.8)
     axes.set_ylabel(what, fontfamily=_FONT, fontsize=9.5, color=GREY)

@@ -7,7 +7,7 @@ it is not stretched into a picture. Lengths are in points, ``pixel_ratio`` pixel
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict, Unpack
 
 import numpy as np
@@ -206,7 +206,8 @@ class _Page:
         strip = self.strip(drawn)
         if cell.badge:
             strip = _badged(strip, cell.badge, Type(self.type_size - 1, WHITE, bold=True), self.ratio)
-        said = column_of(*(self.text(line, self.grey) for line in cell.below)) if cell.below else frame.blank(1, 0)
+        type_ = replace(self.grey, lines=2)
+        said = column_of(*(self.text(line, type_) for line in cell.below)) if cell.below else frame.blank(1, 0)
         return column_of(strip, self.strip(bars), said, gap_px=3 * self.ratio)
 
     def strip(self, pictures: Sequence[Image.Image | None]) -> Image.Image:

@@ -6,6 +6,13 @@ S is the objective (``objectives.py``), p the canvas's parameters (``canvases.py
 weights (``regularisers.py``). With a transform T (``transforms.py``) S is read at T(x), T drawn anew each step and
 shared by the batch; the penalties are of x itself. Adam: ``adam.py``.
 
+A canvas with opacity a is laid over a backdrop B, drawn anew each step, S is read at T(a x + (1 - a) B), and
+
+    opacity * |S| mean(a)
+
+is taken off, |S| as a number that does not climb itself: what hardly counts becomes transparent, in networks of any
+scale (Mordvintsev et al. 2018, "Differentiable Image Parameterizations", doi:10.23915/distill.00012).
+
 The images of a batch do not meet: scores are summed, Adam works number by number. A batch of n is n single runs, as
 long as the objective keeps them apart (``diversity`` does not).
 
@@ -86,6 +93,7 @@ class _Ascent:
     penalties: Sequence[tuple[int | float, Regulariser]]
     backdrop: Backdrop | None
     generator: torch.Generator | None
+    opacity: int | float
 
     def score(self, image: Tensor, alpha: Tensor | None, *, moved: bool) -> Tensor:
         """``(b,)`` scores of the pictures, as they are or moved by this step's transform."""
@@ -108,6 +116,8 @@ class _Ascent:
             total = scores
             for weight, penalty in self.penalties:
                 total = total - weight * penalty(image)
+            if alpha is not None and self.opacity:
+                total = total - self.opacity * scores.detach().abs() * alpha.mean((1, 2, 3))
             names = ["the picture"] * len(self.canvas.parameters)
             with unshut(scores, to=image) if let_through else nullcontext():
                 gradients = gradient_of(total, self.canvas.parameters, names)
@@ -144,6 +154,7 @@ def ascend(
     generator: torch.Generator | None = None,
     let_through: int = 16,
     backdrop: Backdrop | None = None,
+    opacity: int | float = 0,
     between: Callable[[Canvas, int], None] | None = None,
     state: Mapping[str, Tensor] | None = None,
 ) -> Iterator[Step]:
@@ -161,6 +172,7 @@ def ascend(
         generator: of the transforms' and the backdrop's draws.
         let_through: so many steps in which shut rectifiers pass a gradient.
         backdrop: for a canvas with alpha, (pictures, generator) -> what shows through them, drawn once a step.
+        opacity: of a canvas with alpha, what its mean costs: so many times the score's size.
         between: called with the canvas and the number of updates after each update; may change the parameters' values.
         state: a ``Step.state()`` of a run with the same arguments and a generator of the same kind: goes on from there.
             Its own step is the first that is yielded, as it was.
@@ -180,7 +192,7 @@ def ascend(
         raise ConvscopeError(
             "a canvas with alpha goes with a backdrop that shows through it, and one without with none"
         )
-    run = _Ascent(model, objective, canvas, to_input, transform, tuple(penalties), backdrop, generator)
+    run = _Ascent(model, objective, canvas, to_input, transform, tuple(penalties), backdrop, generator, opacity)
     return _loop(run, steps, rate, let_through, between, _begin(run, steps, state))
 
 

@@ -18,7 +18,8 @@ draws its own, one after the other: the first n do not depend on how many follow
 Alpha is one more channel, not decorrelated: 1 opaque, 0 transparent, near 0.5 at the start. It is optimised with the
 picture where the ascent lays the picture over something by it, and costs nothing otherwise.
 
-Pitfalls: parameters of the three kinds have other scales; 0.05 is a step for P and S, MaCo's p takes 0.5 to 1. A given
+Pitfalls: parameters of the three kinds have other scales; 0.05 is a step for P and S, MaCo's p takes 1. Alpha's own
+parameters beside p are scaled to go with it: at p's step alpha would be black and white after a few updates. A given
 start is reached to the rounding of the dtype, but for pixels nearer than 1/512 to black or white, which come that near.
 """
 
@@ -37,6 +38,7 @@ from convscope.synthesis.spectra import (
     mirrors_itself,
     natural_magnitude,
     polar_of,
+    slow_values_of_spectrum,
     spectrum_of,
     values_of_phase,
     values_of_spectrum,
@@ -44,6 +46,7 @@ from convscope.synthesis.spectra import (
 from convscope.synthesis.starts import check_sd, ground, leaves
 
 START_SD = 0.01  # lucid, param/spatial.py
+ALPHA_PACE = 0.05  # beside phases, whose step is 20 times that of a Fourier image
 
 
 @runtime_checkable
@@ -232,9 +235,10 @@ def maco_canvas(
         if fixed is None:
             fixed = contrast * natural_magnitude(c, h, w, decorrelated=on.decorrelated, like=on.like)
         fixed = fixed.to(on.like)
-    draws = [on.angles(c, h, f), *([on.normal(1, h, f, 2, sd=START_SD)] if alpha else [])]
+    draws = [on.angles(c, h, f), *([on.normal(1, h, f, 2, sd=START_SD / ALPHA_PACE)] if alpha else [])]
     drawn = partial(values_of_phase, magnitude=fixed, w=w)
-    return _painting(leaves(on, phase, draws), drawn, on.decorrelated, partial(values_of_spectrum, w=w))
+    opaque = partial(slow_values_of_spectrum, w=w, pace=ALPHA_PACE)
+    return _painting(leaves(on, phase, draws), drawn, on.decorrelated, opaque)
 
 
 def _checked_magnitude(magnitude: Tensor, size: tuple[int, int, int, int], w: int) -> Tensor:

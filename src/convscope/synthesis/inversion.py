@@ -20,7 +20,7 @@ little without that of a picture that knows nothing, the grey start's, which is 
 One weight serves all layers of all networks: the first term is divided by N, so that it begins near 1 at every layer,
 and deep layers, whose cells stand for many pixels and leave more open, get s times as much variation against grain (the
 paper's weights grow a hundredfold from the first layer to the last, chosen by hand). In deep layers it lowers the error
-too, for grain leads the ascent astray: features.12 of SqueezeNet from 0.16 to 0.08. The step falls from ``rate`` to a
+too, for grain leads the ascent astray: features.12 of SqueezeNet from 0.15 to 0.07. The step falls from ``rate`` to a
 hundredth of it along half a cosine: a step that reaches a photo's contrast in time is too long to end with.
 
 Pitfalls: the regularisers fill in what the layer forgot, so that smoothness in the picture is ours. A strange picture

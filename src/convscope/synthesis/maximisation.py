@@ -33,6 +33,8 @@ from convscope.synthesis.spectra import spectrum_of
 
 __all__ = ["PLAIN", "Recipe", "maximise"]
 
+BACKDROP_SD = 0.5  # lucid, collapse_alpha_random: of a Fourier image's parameters
+
 
 def maximise(
     model: nn.Module,
@@ -96,6 +98,7 @@ def maximise(
         generator=generator,
         let_through=recipe.let_through,
         backdrop=_noise(c) if recipe.alpha else None,
+        opacity=recipe.opacity,
         between=_blurring(recipe, size) if recipe.blur else None,
         state=state,
     )
@@ -116,7 +119,7 @@ def _noise(c: int) -> Backdrop:
     def backdrop(image: Tensor, generator: torch.Generator) -> Tensor:
         h, w = image.shape[2:]
         with torch.no_grad():
-            made = fourier_canvas(1, c, h, w, generator=generator, sd=0.2, device=image.device)
+            made = fourier_canvas(1, c, h, w, generator=generator, sd=BACKDROP_SD, device=image.device)
             return made.image().to(image)
 
     return backdrop

@@ -28,7 +28,7 @@ from torch import Tensor
 from convscope.errors import ConvscopeError
 from convscope.synthesis.canvases import START_SD, Painting
 from convscope.synthesis.colour_basis import values_of_image
-from convscope.synthesis.spectra import natural_magnitude, radial_frequency, values_of_spectrum
+from convscope.synthesis.spectra import natural_magnitude, radial_frequency, slow_values_of_spectrum
 from convscope.synthesis.starts import check_sd, ground, leaves
 
 CONTRAST = 1.2  # times that of photos; looked at from 0.7 (pale) to 1.5 (hard)
@@ -38,6 +38,7 @@ CHROMA = 1.7  # looked at from 1 (school buses turn into dogs) to 2 (gaudy)
 FINE, COARSE = 0.115, 0.01
 BANDS_AN_OCTAVE = 2
 NATURAL_SD = 1.0
+ALPHA_PACE = 0.1  # alpha's parameters are those of a Fourier image, whose step is a tenth of that here
 
 
 def natural_canvas(
@@ -102,9 +103,9 @@ def natural_canvas(
             bound = torch.maximum(bound, energies(spectrum.abs(), w))
             given = torch.view_as_real(torch.where(scale > 0, spectrum / scale, 0))
         drawn = partial(bounded_values, scale=scale.to(on.like), bound=bound.to(on.like), mean=mean.to(on.like), w=w)
-    draws = [on.normal(c, h, f, 2, sd=sd), *([on.normal(1, h, f, 2, sd=START_SD)] if alpha else [])]
+    draws = [on.normal(c, h, f, 2, sd=sd), *([on.normal(1, h, f, 2, sd=START_SD / ALPHA_PACE)] if alpha else [])]
     parameters = leaves(on, given, draws)
-    opaque = partial(values_of_spectrum, w=w)
+    opaque = partial(slow_values_of_spectrum, w=w, pace=ALPHA_PACE)
     return Painting(parameters[0], drawn, on.decorrelated, parameters[1] if alpha else None, opaque)
 
 

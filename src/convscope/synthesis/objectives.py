@@ -69,10 +69,14 @@ def evaluate(model: nn.Module, objective: Objective, x: Inputs) -> Float[Tensor,
         output = None
         with tap(model, *objective.layers, stop=not objective.needs_output) as activations:
             output = run_on_copy(model, x)
-        values = objective.score(activations, output)
+        values = objective.score({name: _wide(seen) for name, seen in activations.items()}, output)
     if values.ndim != 1:
         raise ConvscopeError(f"the objective gives {tuple(values.shape)}; it must give (b,), one score an image")
     return values
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))  # half precision overflows in sums over a layer
 
 
 def unit(name: str) -> Objective:

@@ -68,7 +68,8 @@ class Recipe:
         lp: weight of the 6-norm about grey: a soft bound of the values.
         blur: sigma in pixels of a blur of the picture itself.
         blur_every: so many steps from blur to blur.
-        alpha: pictures with an opacity, over a backdrop drawn anew each step.
+        alpha: pictures with an opacity, over a backdrop drawn anew each step: what does not count becomes transparent.
+        opacity: what the mean opacity costs, in shares of the score, where there is one; more leaves less.
         let_through: so many first steps in which shut rectifiers pass a gradient.
     """
 
@@ -90,6 +91,7 @@ class Recipe:
     blur: int | float = 0
     blur_every: int = 4
     alpha: bool = False
+    opacity: int | float = 1
     let_through: int = 16
 
     def __post_init__(self) -> None:
@@ -102,7 +104,7 @@ class Recipe:
             raise ConvscopeError(f"image {self.image!r}: one of {', '.join(IMAGES)}{nearest(self.image, IMAGES)}")
         for name in ("steps", "pad", "blur_every", "let_through"):
             _check_count(name, getattr(self, name), least=1 if name == "blur_every" else 0)
-        for name in ("jitter", "rotate", "noise", "tv", "l2", "lp", "blur"):
+        for name in ("jitter", "rotate", "noise", "tv", "l2", "lp", "blur", "opacity"):
             _check_amount(name, getattr(self, name))
         if not _is_number(self.tv_beta) or self.tv_beta < 1:
             raise ConvscopeError(f"tv_beta {self.tv_beta!r}: a number from 1 on")
@@ -116,6 +118,9 @@ class Recipe:
             raise ConvscopeError(f"scale {self.scale!r}: the least and the largest factor, above 0")
         if self.blur and self.image not in ("fourier", "pixels"):
             raise ConvscopeError(f"blur with image {self.image!r}: its contrast at every scale is given already")
+
+        if self.opacity != 1 and not self.alpha:
+            raise ConvscopeError(f"opacity {self.opacity} goes with alpha: pictures have none without it")
 
     def _check_contrast(self) -> None:
         if self.contrast is None:

@@ -56,6 +56,11 @@ def values_of_spectrum(spectrum: Float[Tensor, "b c h f 2"], w: int) -> Float[Te
     return torch.fft.irfft2(scaled, s=(h, w)) / 4
 
 
+def slow_values_of_spectrum(spectrum: Float[Tensor, "b c h f 2"], w: int, pace: float) -> Float[Tensor, "b c h w"]:
+    """The same of ``pace * spectrum``: a step of an optimiser goes ``pace`` times as far."""
+    return values_of_spectrum(pace * spectrum, w)
+
+
 def spectrum_of(values: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h f 2"]:
     """rfft2(4 values) / s: exactly undoes ``values_of_spectrum``."""
     scale = frequency_scale(*values.shape[-2:], like=values)

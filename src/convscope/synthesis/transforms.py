@@ -212,13 +212,6 @@ def lucid_like() -> Transform:
     return compose(jitter(4), scale_one_of(LUCID_FACTORS), rotate_one_of(LUCID_DEGREES), jitter(2))
 
 
-def turn_scale_jitter(
-    degrees: int | float = 10.0, low: int | float = 0.9, high: int | float = 1.1, jitter_px: int = 12
-) -> Transform:
-    """Turns of up to ``degrees``, scales ``low`` to ``high``, jitter: by default stronger than lucid's; size kept."""
-    return compose(rotate(degrees), scale(low, high), jitter(jitter_px))
-
-
 def draw_shift(px: int, generator: torch.Generator) -> tuple[int, int]:
     """(y, x), each of -px to px with the same chance: for ``shifted``, or ``rolled`` and its undoing."""
     _check_pixels(px, "jitter")

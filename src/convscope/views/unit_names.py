@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from convscope.errors import ConvscopeError
 from convscope.network.targets import Unit, parse_unit
-from convscope.views.units_asked import checked_units
+from convscope.views.units_asked import checked_units, ranges_in
 
 MOST_LETTERS, MOST_LAYERS = 60, 3  # in words
 
@@ -62,13 +62,10 @@ def _units(name: str | Unit, count: int) -> list[Unit]:
     layer, numbers = str(name).rsplit(":", 1)
     if numbers == "all":
         return [Unit(layer, unit) for unit in range(count)]
-    found: list[Unit] = []
-    for part in numbers.split(","):
-        ends = checked_units([int(number) for number in part.split("-")], count, layer)
-        if ends[0] > ends[-1]:
-            raise ConvscopeError(f"{part} of {name!r} runs backwards; give {ends[-1]}-{ends[0]}")
-        found += [Unit(layer, unit) for unit in range(ends[0], ends[-1] + 1)]
-    return found
+    parts = ranges_in(numbers, f"units of {layer}")
+    for part in parts:
+        checked_units([part[0], part[-1]], count, layer)  # before a long range is listed
+    return [Unit(layer, unit) for part in parts for unit in part]
 
 
 def in_words(units: Sequence[Unit]) -> str:

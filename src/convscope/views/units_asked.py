@@ -38,7 +38,16 @@ def numbers_in(text: str, what: str = "units") -> list[int]:
     Raises:
         ConvscopeError: anything else, and a range that runs backwards.
     """
-    found: list[int] = []
+    return [number for part in ranges_in(text, what) for number in part]
+
+
+def ranges_in(text: str, what: str = "units") -> list[range]:
+    """``"2,10-12"`` -> [range(2, 3), range(10, 13)].
+
+    Raises:
+        ConvscopeError: as ``numbers_in``.
+    """
+    found: list[range] = []
     for part in text.split(","):
         match = _RANGE.fullmatch(part)
         if match is None:
@@ -46,7 +55,7 @@ def numbers_in(text: str, what: str = "units") -> list[int]:
         first, last = int(match[1]), int(match[2] or match[1])
         if first > last:
             raise ConvscopeError(f"{what} {text!r}: {part.strip()} runs backwards; give {last}-{first}")
-        found += range(first, last + 1)
+        found.append(range(first, last + 1))
     return found
 
 
