@@ -15,6 +15,7 @@ from convscope.synthesis import dreaming
 QUICK = ("--octaves", 2, "--steps", 2, "--side", 40)
 SAME: dict[str, Any] = {"octaves": 2, "steps": 2, "side": 40}
 KIND = "octaves-2+steps-2+side-40"
+NET = "net.py~make"  # in the names of files, since it is not the default network
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +50,9 @@ def test_several_layers_are_a_dream_each(cli, photos: Path, net: str, small: cs.
     assert [entry["objective"] for entry in entries] == ["0", "2"]
     for layer, entry in zip(("0", "2"), entries, strict=True):
         expected = cs.dream(small, photos / "cat.jpg", layer, **SAME)
-        assert entry["files"] == [f"convscope-out/cat.{layer}.dream.{KIND}.npz"]
+        assert entry["files"] == [f"convscope-out/cat.{layer}.dream.{KIND}.{NET}.npz"]
         assert entry == {"image": "cat.jpg", "files": entry["files"], **json.loads(json.dumps(expected.as_json()))}
-        np.testing.assert_array_equal(saved(f"cat.{layer}.dream.{KIND}.npz"), expected.values.numpy())
+        np.testing.assert_array_equal(saved(f"cat.{layer}.dream.{KIND}.{NET}.npz"), expected.values.numpy())
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_units_classes_and_numbers_reach_the_dream(cli, photos: Path, net: str, 
 def test_a_guide_leads(cli, photos: Path, net: str, small: cs.Network) -> None:
     args = ("--model", net, "--guide", photos / "coffee.png", "--layer", "2", "--save", "npz")
     cli("dream", photos / "cat.jpg", *args, *QUICK)
-    assert written() == [f"cat.2.dream.guided-by-coffee.{KIND}.npz"]
+    assert written() == [f"cat.2.dream.guided-by-coffee.{KIND}.{NET}.npz"]
     expected = cs.dream(small, photos / "cat.jpg", "2", guide=photos / "coffee.png", **SAME)
     np.testing.assert_array_equal(saved(written()[0]), expected.values.numpy())
 
@@ -81,7 +82,7 @@ def test_a_guide_leads(cli, photos: Path, net: str, small: cs.Network) -> None:
 def test_noise_needs_no_picture(cli, net: str, small: cs.Network) -> None:
     cli("dream", "--noise", "--model", net, "--layer", "2", "--save", "npz", "--seed", 5, *QUICK)
     (file,) = written()
-    assert file == f"noise.2.dream.{KIND}+seed-5.npz"
+    assert file == f"noise.2.dream.{KIND}+seed-5.{NET}.npz"
     np.testing.assert_array_equal(saved(file), cs.dream(small, None, "2", seed=5, **SAME).values.numpy())
 
 
@@ -97,7 +98,7 @@ def test_a_folder_has_a_dream_a_photo_and_skips_what_is_none(cli, photos: Path, 
     (folder / "a.jpg").write_bytes((photos / "cat.jpg").read_bytes())
     (folder / "b.jpg").write_text("no picture")
     result = cli("dream", folder, "--model", net, "--layer", "2", "--save", "npz", *QUICK, code=1)
-    assert written() == [f"a.2.dream.{KIND}.npz"]
+    assert written() == [f"a.2.dream.{KIND}.{NET}.npz"]
     assert result.stderr.startswith("skipped b.jpg: ")
 
 
@@ -106,7 +107,7 @@ def test_animate_writes_every_step(cli, photos: Path, net: str, as_file: bool) -
     args = ("--model", net, "--layer", "2", "--animate", "films/way.webp" if as_file else "gif", *QUICK)
     result = cli("dream", photos / "cat.jpg", *args)
     file = result.stdout.split()[-1]
-    assert file == ("films/way.webp" if as_file else f"convscope-out/cat.2.dream.{KIND}.animation.gif")
+    assert file == ("films/way.webp" if as_file else f"convscope-out/cat.2.dream.{KIND}.{NET}.animation.gif")
     with Image.open(file) as film:
         assert film.n_frames >= 4  # pyright: ignore
         assert max(film.size) == 40
@@ -131,7 +132,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     result = cli(*args, code=130)
     assert "not made: coffee.png, rocket.jpg" in result.stderr
     assert "--resume goes on from here" in result.stderr
-    assert [name for name in written() if not name.startswith(".")] == [f"cat.2.dream.{KIND}.npz"]
+    assert [name for name in written() if not name.startswith(".")] == [f"cat.2.dream.{KIND}.{NET}.npz"]
     assert len(states) == 9
     result = cli(*args, "--resume")
     assert "goes on from where it stopped" in result.stderr
@@ -139,7 +140,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     assert len(written()) == 3
     for name in ("cat.jpg", "coffee.png", "rocket.jpg"):
         expected = cs.dream(small, photos / name, "2", **SAME).values.numpy()
-        np.testing.assert_array_equal(saved(f"{Path(name).stem}.2.dream.{KIND}.npz"), expected)
+        np.testing.assert_array_equal(saved(f"{Path(name).stem}.2.dream.{KIND}.{NET}.npz"), expected)
 
 
 def test_of_several_layers_those_that_are_not_made_are_named(
@@ -158,7 +159,7 @@ def test_of_several_layers_those_that_are_not_made_are_named(
     monkeypatch.setattr("convscope.cli.kept_work.SECONDS_BETWEEN", 0.0)
     monkeypatch.setattr(dreaming.DreamStep, "state", stop_at_the_ninth)
     assert "not made: cat.jpg 2, cat.jpg 3\n" in cli(*args, code=130).stderr
-    assert [name for name in written() if not name.startswith(".")] == [f"cat.0.dream.{KIND}.npz"]
+    assert [name for name in written() if not name.startswith(".")] == [f"cat.0.dream.{KIND}.{NET}.npz"]
 
 
 def test_an_animation_that_begins_in_the_middle_says_so(
@@ -224,4 +225,4 @@ def test_nothing_to_begin_with_is_refused(cli, workplace: Path) -> None:
 def test_seeds_of_many_digits_have_files_of_their_own(cli, photos: Path, net: str) -> None:
     for seed in (123456788, 123456789):
         cli("dream", photos / "cat.jpg", "--model", net, "--layer", "2", "--seed", seed, *QUICK)
-    assert written() == [f"cat.2.dream.{KIND}+seed-{seed}.png" for seed in (123456788, 123456789)]
+    assert written() == [f"cat.2.dream.{KIND}+seed-{seed}.{NET}.png" for seed in (123456788, 123456789)]

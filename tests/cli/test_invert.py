@@ -31,10 +31,11 @@ def saved(name: str) -> dict[str, np.ndarray]:
 
 def test_one_layer_is_the_photo_beside_its_inversion(cli, photos: Path, net: str, small: cs.Network) -> None:
     result = cli("invert", photos / "cat.jpg", "-m", net, "-l", "2", "--save", "png,npz", *FEW)
-    assert written() == ["cat.inversion.2.steps-3.npz", "cat.inversion.2.steps-3.png"]
-    assert result.stdout.split() == [f"convscope-out/cat.inversion.2.steps-3.{ending}" for ending in ("png", "npz")]
+    assert written() == ["cat.inversion.2.net.py~make.steps-3.npz", "cat.inversion.2.net.py~make.steps-3.png"]
+    stem = "convscope-out/cat.inversion.2.net.py~make.steps-3"
+    assert result.stdout.split() == [f"{stem}.png", f"{stem}.npz"]
     expected = cs.invert(small, photos / "cat.jpg", "2", steps=3)
-    assert np.array_equal(saved("cat.inversion.2.steps-3.npz")["values"], expected.values.numpy())
+    assert np.array_equal(saved("cat.inversion.2.net.py~make.steps-3.npz")["values"], expected.values.numpy())
 
 
 def test_every_layer_of_the_path_with_its_error_in_order(cli, photos: Path, net: str, small: cs.Network) -> None:
@@ -56,7 +57,7 @@ def test_strengths_are_rows(cli, photos: Path, net: str, small: cs.Network) -> N
     assert [layer["tv"] for row in entry["rows"] for layer in row["layers"]] == [0, 0, 1, 1]
     expected = cs.invert(small, photos / "cat.jpg", "2", steps=3, tv=1.0)
     assert entry["rows"][1]["layers"][1]["relative_error"] == expected.relative_error
-    assert written() == ["cat.inversion.0+2.tv-0,1+steps-3.png"]
+    assert written() == ["cat.inversion.0+2.net.py~make.tv-0,1+steps-3.png"]
 
 
 def test_networks_are_rows_each_with_its_own_weights(cli, photos: Path, net: str) -> None:
@@ -71,7 +72,7 @@ def test_networks_are_rows_each_with_its_own_weights(cli, photos: Path, net: str
 
 def test_a_folder_has_a_sheet_a_photo(cli, photos: Path, net: str) -> None:
     cli("invert", photos, "-m", net, "-l", "0", *FEW)
-    assert written() == [f"{name}.inversion.0.steps-3.png" for name in ("cat", "coffee", "rocket")]
+    assert written() == [f"{name}.inversion.0.net.py~make.steps-3.png" for name in ("cat", "coffee", "rocket")]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_ctrl_c_writes_what_is_ready_and_resume_goes_on_to_the_same_numbers(
 ) -> None:
     ask = ("invert", photos / "cat.jpg", "-m", net, "-l", "0,2,6", "--save", "npz,png", "--json", *FEW)
     whole = json.loads(cli(*ask).stdout)
-    expected = saved("cat.inversion.0+2+6.steps-3.npz")
+    expected = saved("cat.inversion.0+2+6.net.py~make.steps-3.npz")
     real, made = inversions.Run.one, list[str]()
 
     def one(self: inversions.Run, layer: str, on_step: object) -> cs.Inversion:
@@ -119,19 +120,19 @@ def test_ctrl_c_writes_what_is_ready_and_resume_goes_on_to_the_same_numbers(
     monkeypatch.setattr(inversions.Run, "one", one)
     stopped = cli(*ask, code=130)
     assert not stopped.stdout
-    assert "what is ready is in convscope-out/cat.inversion.0+2+6.steps-3.npz" in stopped.stderr
+    assert "what is ready is in convscope-out/cat.inversion.0+2+6.net.py~make.steps-3.npz" in stopped.stderr
     assert "\nnot made: 2, 6\n" in stopped.stderr
     assert "--resume goes on from here" in stopped.stderr
-    assert set(saved("cat.inversion.0+2+6.steps-3.npz")) == {"0", "errors", "about"}
+    assert set(saved("cat.inversion.0+2+6.net.py~make.steps-3.npz")) == {"0", "errors", "about"}
     assert any(name.startswith(".convscope-invert-") for name in written())
     steps = list[tuple[str, int]]()
     tell = inversions.Run._made
     monkeypatch.setattr(inversions.Run, "_made", lambda self, *a: steps.append((a[0], 1)) or tell(self, *a))
     assert json.loads(cli(*ask, "--resume").stdout) == whole
     assert [layer for layer, _ in steps] == ["2", "6"]  # the first was kept
-    found = saved("cat.inversion.0+2+6.steps-3.npz")
+    found = saved("cat.inversion.0+2+6.net.py~make.steps-3.npz")
     assert all(np.array_equal(found[name], expected[name]) for name in ("0", "2", "6", "errors"))
-    assert written() == ["cat.inversion.0+2+6.steps-3.npz", "cat.inversion.0+2+6.steps-3.png"]
+    assert written() == ["cat.inversion.0+2+6.net.py~make.steps-3.npz", "cat.inversion.0+2+6.net.py~make.steps-3.png"]
 
 
 @pytest.mark.parametrize(
