@@ -16,6 +16,7 @@ DRIVER = """
 import os, signal, sys
 from convscope.cli import kept_work, main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a script that runs the tests may have it ignored
 kept_work.SECONDS_BETWEEN = 0.0
 offered, is_due = 0, kept_work.KeptWork.is_due
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,14 @@ from convscope.synthesis.keeping import Keeper, keep_finished, keep_state, kept_
 from convscope.writing import write_file
 
 OUT = Path("out")
+
+
+@pytest.fixture(autouse=True)
+def in_the_foreground() -> Iterator[None]:
+    """A script that runs the tests in its background has Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def folders() -> list[str]:
@@ -254,3 +262,11 @@ def test_what_is_finished_outlives_a_full_disk(capsys: pytest.CaptureFixture[str
     stopped(block, ConvscopeError)
     assert len(folders()) == 1
     assert capsys.readouterr().err == "the same command with --resume goes on from here\n"
+
+
+def test_what_ignores_ctrl_c_goes_on_ignoring_it() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a job in the background of a script has it
+    done = []
+    run(lambda work: (work.is_due(), press_ctrl_c(), done.append(work.interrupted)))
+    assert done == [False]
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN

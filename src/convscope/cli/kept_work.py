@@ -175,8 +175,9 @@ def _tell(stopped: KeyboardInterrupt, write_ready: Callable[[Any], None] | None)
 
 @contextmanager
 def _own_interrupt(work: KeptWork) -> Generator[None]:
-    """Within the block Ctrl-C goes to ``work``."""
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+    """Within the block Ctrl-C goes to ``work``; where it is ignored, as in a script's background, it stays so."""
+    is_main = threading.current_thread() is threading.main_thread()  # signals are the main thread's
+    if not is_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield
         return
     before = signal.signal(signal.SIGINT, work.interrupt)

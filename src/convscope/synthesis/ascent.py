@@ -75,9 +75,11 @@ class AscentError(ConvscopeError):
 
     def __init__(self, what: str, step: int, last: Step | None) -> None:
         kept = (
-            "no picture before it was good" if last is None else f"the picture of step {last.step} is the last good one"
+            "no picture before it was good; are the network's weights finite?"
+            if last is None
+            else f"the picture of step {last.step} is the last good one; a smaller rate may help"
         )
-        super().__init__(f"{what} at step {step}: {kept}; a smaller rate may help")
+        super().__init__(f"{what} at step {step}: {kept}")
         self.step, self.last = step, last
 
 

@@ -15,10 +15,10 @@ p = 2 is DeepDream's; ``match`` is feature inversion's (Mahendran & Vedaldi 2015
 values: ``0.2 * unit("mixed4a:20") + 0.8 * unit("mixed4a:21")`` scores 0.2 times the one plus 0.8 times the other, and
 its ``label`` says so: "0.2 · mixed4a:20 + 0.8 · mixed4a:21". ``each([...])`` gives every image of a batch its own.
 
-Pitfalls: read units before their rectifier where there is a choice: after it, one that is shut has no gradient
-(``ascent.ascend`` lets it through at the start). A probability saturates, and is raised as well by lowering other
-classes; a logit is not. With ``diversity`` the images of a batch depend on each other, and two equal ones stay equal.
-A layer that runs twice in a pass is taken at its first call unless named ``relu#2``.
+Pitfalls: after its rectifier a unit that is shut has no gradient (``ascent.ascend`` lets it through at the start);
+before it, the mean of its map is pushed down at the border, where padding is an edge. A probability saturates, and is
+raised as well by lowering other classes; a logit is not. With ``diversity`` the images of a batch depend on each other,
+and two equal ones stay equal. A layer that runs twice in a pass is taken at its first call unless named ``relu#2``.
 """
 
 from collections.abc import Mapping, Sequence
