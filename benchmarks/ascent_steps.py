@@ -31,6 +31,7 @@ from benchmarks.lucent_steps import LucentSteps, mend_kornia
 from benchmarks.memory import peak_mebibytes
 from benchmarks.peers import available
 from benchmarks.timing import as_row, interleaved
+from convscope.cli.allocator import keep_memory
 from convscope.synthesis.ascent import Step, ascend
 from convscope.synthesis.canvases import fourier_canvas
 from convscope.synthesis.objectives import units
@@ -138,8 +139,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", choices=("lucent", "batch", "memory"), action="append", help="may be given twice")
+    parser.add_argument("--keep-memory", action="store_true", help="as the command line does it: cli/allocator.py")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.keep_memory:
+        print("memory is kept" if keep_memory() else "memory is not kept: this is not glibc")
     print(f"torch {torch.__version__}, {DEVICE}, {options.threads} threads, {options.rounds} rounds")
     wanted = options.only or ("lucent", "batch", "memory")
     for layer in MIDDLE if "lucent" in wanted else ():

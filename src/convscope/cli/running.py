@@ -16,6 +16,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from convscope.cli.allocator import keep_memory
 from convscope.errors import ConvscopeError
 
 COMMANDS = (
@@ -121,4 +122,5 @@ def main() -> None:
     for module in COMMANDS:  # each registers its command
         importlib.import_module(f"convscope.cli.{module}")
 
+    keep_memory()
     app()
