@@ -79,9 +79,6 @@ Animate = Annotated[
         "it beside the sheet.",
     ),
 ]  # fmt: skip
-Resume = Annotated[
-    bool, typer.Option("--resume", rich_help_panel=_RUN, help="Go on where the same command was stopped.")
-]
 Seed = Annotated[
     int | None,
     typer.Option("--seed", min=0, max=2**63 - 1, rich_help_panel=_RUN, help="Of jitter and noise.", show_default="0"),
@@ -116,7 +113,7 @@ def dream(
     trust_pickle: opt.TrustPickle = False,
     device: opt.Device = None,
     seed: Seed = None,
-    resume: Resume = False,
+    resume: opt.Resume = False,
     as_json: opt.Json = False,
 ) -> int:
     """Dream: change a picture so that a layer, a unit or a class says more of what it sees in it already.

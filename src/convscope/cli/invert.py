@@ -93,9 +93,6 @@ Weights = Annotated[
 Seed = Annotated[
     int, typer.Option("--seed", min=0, max=2**63 - 1, rich_help_panel=_RUN, help="Of the faint noise at the start.")
 ]
-Resume = Annotated[
-    bool, typer.Option("--resume", rich_help_panel=_RUN, help="Go on where the same command was stopped.")
-]
 
 
 @command("invert")
@@ -120,7 +117,7 @@ def invert(
     trust_pickle: opt.TrustPickle = False,
     device: opt.Device = None,
     seed: Seed = 0,
-    resume: Resume = False,
+    resume: opt.Resume = False,
     as_json: opt.Json = False,
 ) -> int:
     """Invert layers: draw the picture that a layer cannot tell from yours, with the error that is left.

@@ -57,6 +57,9 @@ Seed = Annotated[
         help="Seed where random numbers are drawn (SmoothGrad, VarGrad, RISE, --fill noise); 0 unless given.",
     ),
 ]
+Resume = Annotated[
+    bool, typer.Option("--resume", rich_help_panel="Run", help="Go on where the same command was stopped.")
+]
 Json = Annotated[bool, typer.Option("--json", rich_help_panel="Run", help="One JSON document on stdout.")]
 
 

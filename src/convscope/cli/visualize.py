@@ -89,9 +89,6 @@ Against = Annotated[
         "--against", metavar="FOLDER", help="Photos: each unit's peak in per cent of its strongest activation there."
     ),
 ]
-Resume = Annotated[
-    bool, typer.Option("--resume", rich_help_panel=_RUN, help="Go on where the same command was stopped.")
-]
 Batch = Annotated[
     int,
     typer.Option("--batch", min=1, max=1024, rich_help_panel=_RUN, help="Pictures made at once; bounds the memory."),
@@ -123,7 +120,7 @@ def visualize(
     trust_pickle: opt.TrustPickle = False,
     device: opt.Device = None,
     batch: Batch = 16,
-    resume: Resume = False,
+    resume: opt.Resume = False,
     as_json: opt.Json = False,
     **recipe: Any,
 ) -> int:

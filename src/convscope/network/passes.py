@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
+from convscope.network.evaluation import evaluation
 from convscope.network.graph import nodes
 from convscope.network.layers import copied, run_model
 from convscope.network.taps import tap
@@ -164,3 +165,15 @@ def _key(x: Any, wrt: int | str) -> int | str:
     if wrt == 0 and names:  # the first of a dict
         return names[0]
     raise ConvscopeError(f"no input {wrt!r}; the network is given {', '.join(map(repr, names)) or 'none'}")
+
+
+def outputs_of(model: nn.Module, x: Inputs, *layers: str) -> dict[str, Tensor]:
+    """What ``layers`` give for network input, without gradients: one pass, which ends at the last of them.
+
+    Raises:
+        ConvscopeError: no such layer, or one that ran twice (name a call: ``relu#2``).
+    """
+    with evaluation(model), torch.no_grad():
+        with tap(model, *layers, stop=True) as seen:
+            run_model(model, copied(x))
+        return dict(seen)

@@ -17,14 +17,13 @@ from torch import Tensor
 
 from convscope.answers import Photo, refusing_input
 from convscope.errors import ConvscopeError
-from convscope.network.evaluation import evaluation
 from convscope.network.finer_maps import last_finer_layer
-from convscope.network.layers import copied, find_calls, run_model
+from convscope.network.layers import find_calls
 from convscope.network.loading import Network
+from convscope.network.passes import outputs_of
 from convscope.network.pictures import read_image
 from convscope.network.pixel_inputs import PixelInput, pixel_input
 from convscope.network.preprocessing import Preprocess
-from convscope.network.taps import tap
 from convscope.optimised.picture_targets import targets_found
 from convscope.results import fitted
 from convscope.synthesis import objectives
@@ -67,10 +66,8 @@ class Setting:
     def outputs(self, image: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """What ``layers`` say of pictures in [0, 1]."""
         x = self.pixels(image)
-        with refusing_input(self.net, x), evaluation(self.net.module), torch.no_grad():
-            with tap(self.net.module, *layers, stop=True) as seen:
-                run_model(self.net.module, copied(x))
-            return dict(seen)
+        with refusing_input(self.net, x):
+            return outputs_of(self.net.module, x, *layers)
 
     def start(self, photo: Image.Image | None, own_size: bool, generator: torch.Generator) -> Tensor:
         """``(1, c, h, w)`` in [0, 1]: the photo, or noise."""

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from convscope.network.evaluation import evaluation
 from convscope.network.layers import copied, run_model
-from convscope.network.passes import raw
-from convscope.network.taps import tap
+from convscope.network.passes import outputs_of, raw
 from convscope.network.targets import class_logits
 from convscope.optimised.picture_targets import Target
 from convscope.synthesis.objectives import Objective, each, evaluate, logit, units
@@ -75,8 +74,7 @@ def _peaks(model: nn.Module, targets: Sequence[Target], x: Tensor) -> Float[Tens
     layers = dict.fromkeys(one.unit.layer for one in targets if one.unit is not None)
     if not layers:
         return peaks
-    with evaluation(model), torch.no_grad(), tap(model, *layers, stop=True) as seen:
-        run_model(model, copied(x))
+    seen = outputs_of(model, x, *layers)
     for i, one in enumerate(targets):
         if one.unit is not None:
             values = raw(seen[one.unit.layer])[i, one.unit.unit]

@@ -38,10 +38,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError, nearest
-from convscope.network.evaluation import evaluation
-from convscope.network.layers import copied, run_model
-from convscope.network.passes import Inputs, raw
-from convscope.network.taps import tap
+from convscope.network.passes import Inputs, outputs_of, raw
 from convscope.network.token_grids import as_maps
 from convscope.synthesis.ascent import Step, ascend
 from convscope.synthesis.canvases import fourier_canvas, pixel_canvas
@@ -107,10 +104,7 @@ def features_of(model: nn.Module, x: Inputs, layer: str) -> Float[Tensor, "b ...
     Raises:
         ConvscopeError: no such layer, or one that ran twice (name a call: ``relu#2``).
     """
-    with evaluation(model), torch.no_grad():
-        with tap(model, layer, stop=True) as seen:
-            run_model(model, copied(x))
-        return seen[layer].clone()
+    return outputs_of(model, x, layer)[layer].clone()
 
 
 def relative_error(features: Float[Tensor, "b ..."], wanted: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
