@@ -15,9 +15,9 @@ from convscope import attribution
 from tests import friendly, nets
 
 NAMES = [
-    "Ablation", "ConvscopeError", "Dream", "Explanation", "FeatureMaps", "FilterTiles", "Inversion", "Network",
+    "Ablation", "Atlas", "ConvscopeError", "Dream", "Explanation", "FeatureMaps", "FilterTiles", "Inversion", "Network",
     "Pictures", "Prediction", "Preprocess", "ablate", "dream", "explain", "features", "filters", "invert", "load",
-    "predict", "read_image", "visualize",
+    "open_atlas", "predict", "read_image", "survey", "visualize",
 ]  # fmt: skip
 HEAVY = ("torch", "torchvision", "matplotlib", "skimage", "jinja2")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convscope.answers import predict as predict
     from convscope.api import explain as explain
+    from convscope.atlases.surveying import survey as survey
     from convscope.errors import ConvscopeError as ConvscopeError
     from convscope.network.loading import Network as Network
     from convscope.network.loading import load as load
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from convscope.optimised.unit_pictures import visualize as visualize
     from convscope.results import Explanation as Explanation
     from convscope.results import Prediction as Prediction
+    from convscope.store.atlas import Atlas as Atlas
+    from convscope.store.atlas import open_atlas as open_atlas
     from convscope.views.feature_maps import FeatureMaps as FeatureMaps
     from convscope.views.feature_maps import features as features
     from convscope.views.filter_tiles import FilterTiles as FilterTiles
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Ablation": "convscope.views.unit_effects",
+    "Atlas": "convscope.store.atlas",
     "ConvscopeError": "convscope.errors",
     "Dream": "convscope.optimised.dreams",
     "Explanation": "convscope.results",
@@ -54,8 +58,10 @@ _HOME = {
     "filters": "convscope.views.filter_tiles",
     "invert": "convscope.optimised.inversions",
     "load": "convscope.network.loading",
+    "open_atlas": "convscope.store.atlas",
     "predict": "convscope.answers",
     "read_image": "convscope.network.pictures",
+    "survey": "convscope.atlases.surveying",
     "visualize": "convscope.optimised.unit_pictures",
 }
 
@@ -63,6 +69,7 @@ _PACKAGES = ("attribution", "network", "render")
 
 __all__ = [
     "Ablation",
+    "Atlas",
     "ConvscopeError",
     "Dream",
     "Explanation",
@@ -80,8 +87,10 @@ __all__ = [
     "filters",
     "invert",
     "load",
+    "open_atlas",
     "predict",
     "read_image",
+    "survey",
     "visualize",
 ]
 

@@ -29,6 +29,10 @@ from convscope.stamps import Stamp, stamp
 Photo = Any  # a path, a PIL image or a uint8 array: whatever read_image takes
 
 
+class InputRefusedError(ConvscopeError):
+    """The network does not take this input; it may take others."""
+
+
 @dataclass(frozen=True, eq=False)
 class Seen:
     """A photo as ``net`` sees it; each part is made when it is first asked for, and once."""
@@ -166,7 +170,7 @@ def refusing_input(net: Network, x: Tensor) -> Generator[None]:
     except (RuntimeError, ValueError, AssertionError) as error:
         size = " x ".join(map(str, x.shape[1:]))
         why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConvscopeError(f"{net.name} cannot take an input of {size}: {why}") from error
+        raise InputRefusedError(f"{net.name} cannot take an input of {size}: {why}") from error
 
 
 def _drawn(x: Float[Tensor, "c h w"]) -> Image.Image:

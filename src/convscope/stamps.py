@@ -40,7 +40,7 @@ class Stamp:
 def stamp(net: Network, photo: Image.Image | None = None, seed: int | None = None) -> Stamp:
     """The stamp of a result that ``net`` gave on ``photo``; None where no photo was needed."""
     data = "" if photo is None else pixels_hash(photo)
-    return Stamp(net.name, net.fingerprint, data, versions(), seed, _command())
+    return Stamp(net.name, net.fingerprint, data, versions(), seed, command_line())
 
 
 def combined(stamps: Sequence[Stamp]) -> Stamp:
@@ -67,7 +67,7 @@ def pixels_hash(photo: Image.Image) -> str:
     return hashlib.sha256(repr(photo.size).encode() + photo.tobytes()).hexdigest()[:16]
 
 
-def _command() -> str:
+def command_line() -> str:
     """The command line, where the program is convscope's own; else empty: a notebook's says nothing."""
     called = Path(sys.argv[0] if sys.argv else "")
     is_ours = called.name == "convscope" or called.parts[-2:] == ("convscope", "__main__.py")

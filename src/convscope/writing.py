@@ -2,7 +2,10 @@
 
 import os
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from convscope.errors import ConvscopeError
 
@@ -17,6 +20,18 @@ def write_file(path: Path, content: bytes) -> Path:
     Raises:
         UnwritableError: it cannot be written there; what was there before stays.
     """
+    with file_aside(path) as file:
+        file.write(content)
+    return path
+
+
+@contextmanager
+def file_aside(path: Path) -> Generator[BinaryIO]:
+    """A file to write into piece by piece that takes its place when the block ends, and not if the block fails.
+
+    Raises:
+        UnwritableError: as above.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
@@ -24,7 +39,7 @@ def write_file(path: Path, content: bytes) -> Path:
         handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
+                yield file
             Path(aside).chmod(0o666 & ~_umask())
             Path(aside).replace(path)
         except BaseException:
@@ -32,7 +47,6 @@ def write_file(path: Path, content: bytes) -> Path:
             raise
     except OSError as error:
         raise UnwritableError(f"cannot write {path}: {error.strerror or error}") from error
-    return path
 
 
 def _umask() -> int:

@@ -1,4 +1,4 @@
-"""``convscope ablate``: the sheets and numbers are the library's; what makes no sense is refused and writes nothing."""
+"""``convscope ablate`` of pictures: sheets and numbers are the library's; what makes no sense is refused, unwritten."""
 
 import json
 import shutil
@@ -76,7 +76,7 @@ def test_units_of_two_layers_and_a_neuron_in_one_pass(cli, photos: Path, net: st
 
 def test_a_folder_has_a_sheet_a_picture_and_one_mean(cli, photos: Path, net: str, small, data: Path) -> None:
     """Oracle: each photo alone; the sheets of other modes, data and seeds do not write over each other."""
-    args = ("ablate", photos, "--model", net, "--unit", "3:1", "--save", "npz", "--data", data, "--json")
+    args = ("ablate", photos, "--each", "--model", net, "--unit", "3:1", "--save", "npz", "--data", data, "--json")
     for mode, options in (("mean", {}), ("resample", {"seed": 3})):
         given = [text for name, value in options.items() for text in (f"--{name}", value)]
         found = json.loads(cli(*args, "--mode", mode, *given).stdout)
@@ -140,8 +140,8 @@ def test_what_cannot_be_used_of_a_folder_is_skipped_and_named(cli, photos: Path,
 def test_what_makes_no_sense_writes_nothing(
     cli, tmp_path: Path, photos: Path, net: str, args: list[str], message: str
 ) -> None:
-    for path in (photos / "cat.jpg", photos):
-        result = cli("ablate", path, "--model", net, *args, code=2)
+    for path in ([photos / "cat.jpg"], [photos, "--each"]):
+        result = cli("ablate", *path, "--model", net, *args, code=2)
         assert result.stdout == ""
         (line,) = result.stderr.splitlines()
         assert line.startswith(f"convscope: {message}")

@@ -30,6 +30,8 @@ def explain(
     top_classes: given.TopClasses = None,
     square: given.Squares = None,
     matrix: given.Matrix = False,
+    prototypes: given.Prototypes = None,
+    data: given.PrototypesData = None,
     shared_scale: given.SharedScale = None,
     option: given.MethodOptions = None,
     score: given.Score = None,
@@ -57,7 +59,10 @@ def explain(
     [cyan]convscope explain cat.jpg --method cam -t tabby -t lion[/]  two classes on one scale
 
     [cyan]convscope explain photos/ --matrix --method cam,occlusion[/]
+
+    [cyan]convscope explain --prototypes photos.atlas -t lion -t tabby[/]
     """
+    from convscope.cli.explain_prototypes import prototype_photos
     from convscope.cli.progress import Parts
     from convscope.cli.sources import photos_at
     from convscope.writing import writable_folder
@@ -65,19 +70,26 @@ def explain(
     parts = Parts()
     endings = endings_of(save)
     writable_folder(out)
-    photos = photos_at(path, demo=demo, besides=out)
-    nets = _networks(model, weights, classes, size, mean, std, trust_pickle, device)
-    plan = plan_of(
-        nets,
-        methods=opt.listed(method),
-        targets=list(dict.fromkeys(target or [])),
-        layers=opt.listed(layer),
-        squares=list(square or []),
-        top_classes=top_classes,
-        matrix=matrix,
-        shared=shared_scale,
-        options=options_of(option, score=score, fill=fill, partial=partial, batch=batch, seed=seed, on_step=parts),
-    )
+    asked: dict[str, Any] = {"methods": opt.listed(method), "layers": opt.listed(layer), "shared": shared_scale}
+    options = options_of(option, score=score, fill=fill, partial=partial, batch=batch, seed=seed, on_step=parts)
+    targets = list(dict.fromkeys(target or []))
+    if prototypes is not None:
+        others = {"a picture": path, "--demo": demo, "--square": square, "--matrix": matrix, "--classes": classes}
+        others |= {"--top-classes": top_classes, "--size": size, "--mean": mean, "--std": std}
+        found = prototype_photos(
+            prototypes, data, targets, others, model=list(model or []), weights=list(weights or []),
+            trust_pickle=trust_pickle, device=device,
+        )  # fmt: skip
+        photos, plan = found.photos, found.plan(options=options, **asked)
+    else:
+        if data is not None:
+            raise ConvscopeError("--data says where the photos of --prototypes are; give that too, or leave it out")
+        photos = photos_at(path, demo=demo, besides=out)
+        nets = _networks(model, weights, classes, size, mean, std, trust_pickle, device)
+        squares = list(square or [])
+        plan = plan_of(
+            nets, targets=targets, squares=squares, top_classes=top_classes, matrix=matrix, options=options, **asked
+        )
     done = _run(photos, plan, out, endings, parts)
     photos.refuse_if_none()
     if plan.note:
@@ -95,7 +107,7 @@ def _run(photos: "Photos", plan: Plan, out: Path, endings: list[str], parts: "Pa
         if plan.whole_folder is not None:
             read = {n: p for n in photos.names if (p := photos.read(n)) is not None}
             photos.refuse_if_none()
-            return [_write(plan.whole_folder(read, step), out / f"all.{plan.name}", endings, list(read))]
+            return [_write(plan.whole_folder(read, step), out / f"{plan.stem}.{plan.name}", endings, list(read))]
         made = photos.each(lambda name, photo: plan.sheet(photo, prefixed(step, name)))
         return [_write(sheet, out / f"{stems[name]}.{plan.name}", endings, [name]) for name, sheet in made]
 

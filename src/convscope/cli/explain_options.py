@@ -86,6 +86,25 @@ Matrix = Annotated[
         "--matrix", rich_help_panel=_SHEETS, help="One sheet for all photos: photos x methods, or photos x layers."
     ),
 ]
+Prototypes = Annotated[
+    Path | None,
+    typer.Option(
+        "--prototypes",
+        metavar="NAME.atlas",
+        rich_help_panel=_SHEETS,
+        help="Instead of pictures, of each class of an atlas the photo that the network is surest of: classes x "
+        "methods. --target names the classes.",
+    ),
+]
+PrototypesData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="PLACE",
+        rich_help_panel=_SHEETS,
+        help="Where the photos of the atlas are, if they were moved.",
+    ),
+]
 SharedScale = Annotated[
     bool | None,
     typer.Option(

@@ -23,7 +23,8 @@ Sheet = Callable[[Any, "Step"], "Comparison"]
 class Plan:
     """One kind of sheet: ``name`` goes into the file's name, ``steps`` is how many maps a photo takes.
 
-    ``whole_folder`` makes one sheet of all photos; else ``sheet`` makes one for each. ``note`` is said at the end.
+    ``whole_folder`` makes one sheet of all photos, called ``stem``; else ``sheet`` makes one for each. ``note`` is said
+    at the end.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Plan:
     sheet: Sheet
     whole_folder: "Callable[[Mapping[str, Any], Step], Comparison] | None" = None
     note: str = ""
+    stem: str = "all"
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def plan_of(
     every = "all" in methods
     wanted = [] if every else [find_method(name).name for name in methods]
     request = Request(nets, wanted, every, targets, layers, for_networks(nets, options), shared, in_words(options))
-    _check_names(request)
+    check_names(request)
     kinds = {
         "--model twice": len(nets) > 1,
         "--square": bool(squares),
@@ -153,8 +155,8 @@ def plan_of(
             return _methods(request)
 
 
-def _check_names(r: Request) -> None:
-    """Every layer, class and unit in every network."""
+def check_names(r: Request) -> None:
+    """Every layer, class and unit in every network: refused here what is in one of them not there."""
     from convscope.network.layers import find_call
     from convscope.network.targets import parse_unit, resolve_names
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 
 class Parts:
@@ -64,3 +64,17 @@ def counted(what: str) -> Generator[Callable[[int, int], None]]:
     with _progress() as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, every: progress.update(task, completed=done, total=every)
+
+
+@contextmanager
+def staged() -> Generator[Callable[[str, int, int], None]]:
+    """Within the block, ``(what, done, every)`` moves the bar of one part of the work; the next part has its own."""
+    with _progress() as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, every: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what, total=every)
+            progress.update(tasks[what], completed=done, total=every)
+
+        yield show

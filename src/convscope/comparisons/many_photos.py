@@ -22,16 +22,18 @@ def compare_photos(
     by: str = "method",
     method: str = "grad-cam",
     target: Target = None,
+    targets: Mapping[str, Target] | None = None,
     layer: str | None = None,
     shared: bool = False,
     skip_refused: bool = False,
     options: Options = NO_OPTIONS,
+    title: str = "",
     step: Step = lambda _: None,
 ) -> Comparison:
     """Photos x methods (``by="method"``) or photos x layers (``by="layer"``), a row a photo.
 
-    ``shared``: one scale a column. ``skip_refused`` leaves an empty place, with the reason, where a method does not
-    apply.
+    ``targets``: one for each photo, by its name, in place of the one for all. ``shared``: one scale a column.
+    ``skip_refused`` leaves an empty place, with the reason, where a method does not apply.
     """
     if not photos:
         raise ConvscopeError("no photo to compare: give at least one")
@@ -41,13 +43,14 @@ def compare_photos(
     for name, photo in photos.items():
         seen = seen_by(net, photo)
         answers[name] = seen.answer
+        aim = target if targets is None else targets[name]
         if skip_refused:
-            check_target(seen, target)
+            check_target(seen, aim)
         for column in columns:
             step(f"{name}: {column}")
             used, where = (column, layer) if by == "method" else (method, column)
             try:
-                given = options_of(used, target, where, options, mixed=by == "method" and len(columns) > 1)
+                given = options_of(used, aim, where, options, mixed=by == "method" and len(columns) > 1)
                 cells[name, column] = explain(net, seen, used, **given)
             except ConvscopeError as error:
                 if not skip_refused:
@@ -56,7 +59,7 @@ def compare_photos(
     found = {f"{name}|{column}": one for (name, column), one in cells.items()}
     refuse_nothing(net, found, left_out)
     rows = _rows(answers, columns, cells, left_out, shared=shared)
-    title = f"{len(rows)} photos x {len(columns)} {by}s"
+    title = title or f"{len(rows)} photos x {len(columns)} {by}s"
     headings = ("photo", *columns)
     return Comparison(title, net.name, rows, found, left_out, stamp_of(found.values()), tuple(photos), headings)
 

@@ -12,7 +12,7 @@ of a head that has another one, which then needs weights of its own.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,7 +37,8 @@ _NAMED = ("bundled", "torchvision", "timm", "hf")
 class Network:
     """A module with what is needed to show it a photo and to read its answer.
 
-    ``notes`` are things assumed while loading that the user should see.
+    ``notes`` are things assumed while loading that the user should see; ``again`` are the arguments of ``load`` that
+    make it again, as JSON takes them, with absolute paths: None for a live module, which no argument makes.
     """
 
     module: nn.Module
@@ -45,6 +46,7 @@ class Network:
     classes: tuple[str, ...]
     name: str
     notes: tuple[str, ...] = ()
+    again: Mapping[str, Any] | None = None
     _hashed: dict[str, Any] = field(default_factory=dict[str, Any], init=False, repr=False)
 
     @property
@@ -142,7 +144,26 @@ def load(
     found = _find(spec_or_module, weights, names, trust_pickle)
     prepared, notes = (preprocess, ()) if preprocess is not None else _adjusted(found, size, mean, std)
     module = found.module if isinstance(spec_or_module, nn.Module) else found.module.eval()
-    return Network(module if place is None else module.to(place), prepared, names or found.classes, found.name, notes)
+    again = None
+    if isinstance(spec_or_module, str | None) and preprocess is None:
+        again = _again(spec_or_module or BUNDLED, weights, classes) | {
+            "size": size, "mean": mean and list(mean), "std": std and list(std),
+        }  # fmt: skip
+    module = module if place is None else module.to(place)
+    return Network(module, prepared, names or found.classes, found.name, notes, again)
+
+
+def _again(spec: str, weights: str | Path | None, classes: Sequence[str] | str | Path | None) -> dict[str, Any]:
+    """What ``load`` was given, for a program that is started in another folder."""
+    path, colon, factory = spec.rpartition(":")
+    if path.endswith(".py"):
+        spec = f"{Path(path).absolute()}{colon}{factory}"
+    kind, _, name = spec.partition(":")
+    if kind == "hf" and Path(name).is_dir():
+        spec = f"hf:{Path(name).absolute()}"
+    file = weights if weights is None or str(weights) == "random" else str(Path(weights).absolute())
+    listed = str(Path(classes).absolute()) if isinstance(classes, str | Path) else classes and list(classes)
+    return {"spec": spec, "weights": file, "classes": listed}
 
 
 def _find(spec: str | nn.Module | None, weights: str | Path | None, names: tuple[str, ...], trust: bool) -> zoo.Found:

@@ -24,7 +24,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.autograd.graph import Node, get_gradient_edge
 
-from convscope.errors import ConvscopeError
+from convscope.errors import ConvscopeError, nearest
 from convscope.network.evaluation import evaluation
 from convscope.network.graph import nodes
 from convscope.network.layers import LayerOutput, numbered, trace_layers
@@ -62,6 +62,35 @@ def main_path(model: nn.Module, x: Tensor) -> tuple[str, ...]:
     Raises:
         ConvscopeError: a forward pass without gradients, or without a layer on the main path.
     """
+    on_path, found = _on_path(model, x)
+    listed = _listed([one for one in on_path if not isinstance(one.module, _ONE_TO_ONE)], found)
+    if not listed:
+        raise ConvscopeError(
+            f"no layer of {type(model).__name__} lies on every path from the image to the output; name layers"
+        )
+    return listed
+
+
+def last_cut(model: nn.Module, x: Tensor, layers: Sequence[str]) -> str | None:
+    """The last of all layers on the main path, also of those not listed, that has run when the first of ``layers`` has.
+
+    What these give and what follows them see the image ``x (1, c, H, W)`` through that one's output only: it is a layer
+    of these itself where that is on the path. None where none has run by then.
+
+    Raises:
+        ConvscopeError: no such layer, or a forward pass without gradients.
+    """
+    on_path, found = _on_path(model, x)
+    names = [one.name for one in found]
+    for layer in layers:
+        if layer not in names:
+            raise ConvscopeError(f"no call of a layer {layer!r} in this pass{nearest(layer, names)}")
+    by_then = set(names[: min(map(names.index, layers)) + 1])
+    return next((one.name for one in reversed(on_path) if one.name in by_then), None)
+
+
+def _on_path(model: nn.Module, x: Tensor) -> tuple[list[_Ran], list[_Ran]]:
+    """The calls on the main path, and all calls, each in the order in which they ended."""
     image = x.detach()[:1].clone().requires_grad_()
     found: list[_Ran] = []
     last: list[Tensor] = []
@@ -76,13 +105,8 @@ def main_path(model: nn.Module, x: Tensor) -> tuple[str, ...]:
         ends = end if isinstance(end, Tensor) else last[0] if last else image
         passed = _passed_by_all(nodes(ends, to=image), image)
     names = numbered([one.name for one in found])
-    on_path = [replace(one, name=name) for one, name in zip(found, names, strict=True) if one.node in passed]
-    listed = _listed([one for one in on_path if not isinstance(one.module, _ONE_TO_ONE)], found)
-    if not listed:
-        raise ConvscopeError(
-            f"no layer of {type(model).__name__} lies on every path from the image to the output; name layers"
-        )
-    return listed
+    named = [replace(one, name=name) for one, name in zip(found, names, strict=True)]
+    return [one for one in named if one.node in passed], named
 
 
 def _listed(on_path: Sequence[_Ran], found: Sequence[_Ran]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ A picture is read as a person sees it, 8-bit RGB:
 - more than 179 megapixels (Pillow's own limit, 2/3 GiB of RGB) are refused before anything is decoded.
 """
 
+import io
 import os
 import threading
 import warnings
@@ -76,29 +77,57 @@ def find_images(folder: Path) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ConvscopeError(f"{folder} is not a folder" if folder.exists() else _missing(folder, "folder"))
-    inside = folder.resolve()
-    found = [path for path in _visible_files(folder) if path.suffix.lower() in SUFFIXES]
-    found = [path for path in found if path.resolve().is_relative_to(inside) and path.is_file()]
+        raise ConvscopeError(f"{folder} is not a folder" if folder.exists() else missing(folder, "folder"))
+    found = [folder / path for path in _image_paths(str(folder), folder.resolve(), None)]
     if not found:
         raise ConvscopeError(f"no picture in the folder {folder}: no file name ends in {', '.join(SUFFIXES)}")
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    return found
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, onerror=_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
+def image_names(folder: Path, *, besides: Path | None = None) -> Iterator[str]:
+    r"""The same files by their relative POSIX path, one folder's names in memory at a time; none are no error.
+
+    Not those below ``besides``. Bytes of a name that are no UTF-8 are written as ``\xe9``.
+    """
+    without = None if besides is None else besides.resolve()
+    for path in _image_paths(str(folder), folder.resolve(), without):
+        yield printable(path)
 
 
-def _unreadable(error: OSError) -> None:
-    raise ConvscopeError(f"cannot look into the folder {error.filename}: {error.strerror}") from error
+def printable(name: str) -> str:
+    r"""A file's name with its bytes that are no UTF-8 written as ``\xe9``."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _image_paths(folder: str, inside: Path, without: Path | None, above: str = "") -> Iterator[str]:
+    for name, entry in _visible_entries(folder):
+        if name.endswith("/"):
+            if without is None or Path(entry.path).resolve() != without:
+                yield from _image_paths(entry.path, inside, without, above + name)
+        elif name.lower().endswith(SUFFIXES) and entry.is_file() and _stays(entry, inside):
+            yield above + name
+
+
+def _visible_entries(folder: str) -> list[tuple[str, "os.DirEntry[str]"]]:
+    """What lies in one folder, with ``/`` after the names of folders: whole paths then come in order, depth first."""
+    try:
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise ConvscopeError(f"cannot look into the folder {error.filename}: {error.strerror}") from error
+    named = [(f"{e.name}/" if e.is_dir(follow_symlinks=False) else e.name, e) for e in visible]
+    return sorted(named, key=lambda item: printable(item[0]))
+
+
+def _stays(entry: "os.DirEntry[str]", inside: Path) -> bool:
+    """No link, or one to a file of the folder: resolving every path would cost a second for 20,000 of them."""
+    return not entry.is_symlink() or Path(entry.path).resolve().is_relative_to(inside)
 
 
 def _read_file(path: Path) -> Image.Image:
     with _no_pillow_warnings(), _refusing(str(path)):
         if not path.exists():
-            raise ConvscopeError(_missing(path, "file"))
+            raise ConvscopeError(missing(path, "file"))
         if path.is_dir():
             raise ConvscopeError(f"{path} is a folder, not a picture; give one of the files in it")
         if not path.is_file():
@@ -109,12 +138,20 @@ def _read_file(path: Path) -> Image.Image:
             return _upright_rgb(image, str(path))
 
 
-def _missing(path: Path, kind: str) -> str:
+def decode_image(content: bytes, name: str) -> Image.Image:
+    """The picture in a file's bytes, by the same policy; ``name`` is what an error calls it."""
+    if not content:
+        raise ConvscopeError(f"{name} is empty (0 bytes)")
+    with _no_pillow_warnings(), _refusing(name), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        return _upright_rgb(image, name)
+
+
+def missing(path: Path, kind: str) -> str:
     """Why there is no such file, with the names that come near, in the first folder above it that exists."""
     parent = path.parent
     if not parent.is_dir():
-        return f"there is no {kind} {path}: {_missing(parent, 'folder')}"
-    wanted = Path.is_dir if kind == "folder" else Path.is_file
+        return f"there is no {kind} {path}: {missing(parent, 'folder')}"
+    wanted = {"folder": Path.is_dir, "file": Path.is_file}.get(kind, Path.exists)
     beside = sorted(child.name for child in parent.iterdir() if wanted(child))
     return f"there is no {kind} {path}{nearest(path.name, beside)}"
 

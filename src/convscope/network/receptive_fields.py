@@ -115,9 +115,25 @@ def receptive_box(activation: Tensor, image: Float[Tensor, "b c H W"], y: int, x
 
 def receptive_boxes(activation: Tensor, image: Float[Tensor, "b c H W"]) -> Int[np.ndarray, "h w 4"]:
     """``receptive_box`` of every position: (y0, x0, y1, x1) in the last axis."""
-    state = _state(activation, image, _Map())
+    return _map_boxes(_state(activation, image, _Map()), tuple(activation.shape))
+
+
+def receptive_boxes_of(
+    activations: Mapping[str, Tensor | GradientEdge], image: Float[Tensor, "b c H W"]
+) -> dict[str, Int[np.ndarray, "h w 4"]]:
+    """``receptive_boxes`` of many activations in one walk, edges welcome (see ``receptive_fields``).
+
+    Those that were not computed from the image are left out.
+    """
+    sources = {name: found for name, a in activations.items() if (found := _source(a)) is not None}
+    states = _walk(list(sources.values()), image, _Map())
+    shapes = {name: tuple(saved_fields.shapes(node)[output]) for name, (node, output) in sources.items()}
+    return {name: _map_boxes(states[s], shapes[name]) for name, s in sources.items() if s in states}
+
+
+def _map_boxes(state: "_State[Boxes]", shape: tuple[int, ...]) -> Int[np.ndarray, "h w 4"]:
     # an axis that was lost on the way (attention over positions) is still one of the map's, if there is a map
-    last = activation.shape[-2:] if activation.ndim == 4 else (1, 1)
+    last = shape[-2:] if len(shape) == 4 else (1, 1)
     h, w = (place.size if place else lost for place, lost in zip(state.places, last, strict=True))
     y0, x0, y1, x1 = np.broadcast_to(state.value, (4, h, w))
     seen = y0 < NOTHING

@@ -95,14 +95,27 @@ def rows_of_cells(
 
     Raises :class:`ConvscopeError` where the headings are not as many as the rows or columns.
     """
+    headings: dict[str, Sequence[str]] = {"row_headings": row_headings, "column_headings": column_headings}
+    body = body_of_cells(rows, tile_width=tile_width, pixel_ratio=pixel_ratio, **headings)
+    return frame.page(body, pixel_ratio=pixel_ratio, **about)
+
+
+def body_of_cells(
+    rows: Sequence[Sequence[Cell]],
+    *,
+    row_headings: Sequence[str] = (),
+    column_headings: Sequence[str] = (),
+    tile_width: int = 64,
+    pixel_ratio: int = 2,
+) -> Image.Image:
+    """The rows alone, without what stands round them: a part of a page of several; see :func:`rows_of_cells`."""
     columns = max((len(row) for row in rows), default=0)
     for headings, count, what in ((row_headings, len(rows), "row"), (column_headings, columns, "column")):
         if not count or (headings and len(headings) != count):
             raise ConvscopeError(f"{count} {what}s cannot have {len(headings)} headings")
     cells = [cell for row in rows for cell in row]
     page = _Page(_tile_px(cells, tile_width * pixel_ratio), pixel_ratio, tile_width, columns, cells, row_headings)
-    body = column_of(page.columns_head(column_headings), *page.rows(rows), gap_px=page.gap)
-    return frame.page(body, pixel_ratio=pixel_ratio, **about)
+    return column_of(page.columns_head(column_headings), *page.rows(rows), gap_px=page.gap)
 
 
 def _tile_px(cells: Sequence[Cell], wanted: int) -> int:

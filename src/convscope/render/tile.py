@@ -66,6 +66,16 @@ def column_of(*blocks: Image.Image, gap_px: int = 0) -> Image.Image:
     return column
 
 
+def row_of(*blocks: Image.Image, gap_px: int = 0) -> Image.Image:
+    """Blocks beside one another on white, at the top, ``gap_px`` between them."""
+    width = sum(block.width for block in blocks) + gap_px * (len(blocks) - 1)
+    row, x = Image.new("RGB", (width, max(block.height for block in blocks)), WHITE), 0
+    for block in blocks:
+        row.paste(block, (x, 0))
+        x += block.width + gap_px
+    return row
+
+
 def as_image(image: Image.Image | np.ndarray) -> Image.Image:
     """Of a Pillow image or uint8 (H, W, 3). Raises :class:`ConvscopeError` for other arrays."""
     if isinstance(image, Image.Image):

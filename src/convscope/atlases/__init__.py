@@ -1,0 +1,1 @@
+"""What an atlas shows: surveys, dossiers of units, sheets and tables."""

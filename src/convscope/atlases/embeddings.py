@@ -1,0 +1,290 @@
+"""Embeddings as results: the images of a data set as points, by class, and as small pictures in the same places.
+
+The features are those of an atlas, or are taken straight from photos. The sheet has the points with their classes'
+names beside the same page of thumbnails, and says how much of the layer's own neighbourhoods is left: the share of an
+image's ten nearest that are of its class, in the layer and on the page. Where the page's share is far below the layer's
+it hides what the layer knows.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from convscope.atlases.atlas_photos import source_of_atlas
+from convscope.atlases.atlas_stamp import stamp_of
+from convscope.dataset.data_labels import data_labels
+from convscope.dataset.embedding import Projection, neighbours_alike
+from convscope.dataset.embedding import embed as projected
+from convscope.dataset.image_sources import ImageSource, source_of
+from convscope.dataset.pooled_features import MOST, pooled_features
+from convscope.errors import ConvscopeError
+from convscope.network.head import default_layer
+from convscope.network.layers import find_calls
+from convscope.network.listing import example_input
+from convscope.network.loading import Network
+from convscope.render import frame
+from convscope.render.grid import About
+from convscope.render.scatter import MOST_NAMES, scatter
+from convscope.render.thumbnail_map import cells_for, one_a_cell, thumbnail_map
+from convscope.render.tile import column_of
+from convscope.render.typography import GREY, Type, text_block
+from convscope.results import Shown
+from convscope.stamps import Stamp, stamp
+
+if TYPE_CHECKING:
+    from convscope.store.atlas import Atlas
+
+NEAREST = 10  # neighbours of an image whose class is looked at
+_SIDE, _GAP, _RATIO = 560, 28, 2  # points; pixels a point
+_THUMBNAIL = 96  # pixels that are kept of a photo
+_CAPTION = Type(10.5, GREY, lines=2)
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding(Shown):
+    """``points (n, 2)`` of ``images``, with the class of each or None; ``layer`` is where their features are from.
+
+    ``alike`` is the share of an image's nearest that are of its class, in the layer and on the page, None without
+    classes; ``left_out`` image -> why it has no point; ``thumbnails`` by place, of those that the sheet shows.
+    """
+
+    projection: Projection = field(repr=False)
+    images: tuple[str, ...] = field(repr=False)
+    classes: tuple[str | None, ...] = field(repr=False)
+    layer: str
+    units: int
+    data: str
+    alike: tuple[float, float] | None
+    left_out: Mapping[str, str] = field(repr=False)
+    thumbnails: Mapping[int, Image.Image] = field(repr=False)
+    stamp: Stamp = field(repr=False)
+
+    @property
+    def points(self) -> Float[np.ndarray, "n 2"]:
+        """Where each image lies."""
+        return self.projection.points
+
+    @property
+    def title(self) -> str:
+        """``1,000 images in layer3, by t-SNE``."""
+        name = self.projection.facts["method"].split(" by ")[0]
+        return f"{len(self.images):,} images in {self.layer}, by {name}"
+
+    @property
+    def subtitle(self) -> str:
+        """Where from, how, and how much of the layer's neighbourhoods is left."""
+        how = ", ".join(f"{name} {value}" for name, value in self.projection.facts.items() if name != "method")
+        method = f"by {self.projection.facts['method']}" + (f" ({how})" if how else "")
+        parts = [f"{self.data}: the {self.units} units of {self.layer}, each averaged over its map, {method}"]
+        if self.alike is not None:
+            layer, page = (f"{100 * share:.0f} %" for share in self.alike)
+            parts.append(f"Of an image's {NEAREST} nearest, {layer} are of its class in the layer, {page} on this page")
+        if self.projection.method != "pca":
+            parts.append("Sizes of clusters and distances between them mean little")
+        return ". ".join(parts)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The classes that occur."""
+        return tuple(sorted({name for name in self.classes if name is not None}))
+
+    def picture(self) -> Image.Image:
+        """The points by class, and beside them the same page in thumbnails."""
+        points = scatter(self.points, self.classes, axes_names=self._axes, side=_SIDE, pixel_ratio=_RATIO)
+        blocks = [column_of(points, self._text(self._points_line), gap_px=6 * _RATIO)]
+        if self.thumbnails:
+            cells = cells_for(len(self.images))
+            shown = one_a_cell(self.points, cells)
+            small = thumbnail_map(shown, self.thumbnails, self.classes, cells, side=_SIDE, pixel_ratio=_RATIO)
+            said = (
+                f"{len(shown):,} of them, one a cell: the one nearest to its middle; the line is in its class's colour"
+            )
+            blocks.append(column_of(small, self._text(said), gap_px=6 * _RATIO))
+        body = frame.blank(len(blocks) * (_SIDE + _GAP) * _RATIO - _GAP * _RATIO, max(b.height for b in blocks))
+        for place, block in enumerate(blocks):
+            body.paste(block, (place * (_SIDE + _GAP) * _RATIO, 0))
+        about: About = {"title": self.title, "subtitle": self.subtitle, "footer": self.stamp.line()}
+        return frame.page(body, pixel_ratio=_RATIO, **about)
+
+    @property
+    def _points_line(self) -> str:
+        count = len(self.named)
+        if not count:
+            return "no classes are known of these images"
+        many = f", of which the {MOST_NAMES} of the most images are named" if count > MOST_NAMES else ""
+        without = sum(name is None for name in self.classes)
+        grey = f"; {without:,} images without a class in grey" if without else ""
+        return f"{count} classes{many}, each name at the middle of its images{grey}"
+
+    @property
+    def _axes(self) -> tuple[str, str]:
+        if self.projection.shares is None:
+            return "", ""
+        first, second = (f"component {n + 1} · {100 * s:.0f} %" for n, s in enumerate(self.projection.shares))
+        return f"{first} of the variance", f"{second} of the variance"
+
+    def _text(self, text: str) -> Image.Image:
+        return text_block(text, _SIDE * _RATIO, _CAPTION, pixel_ratio=_RATIO)
+
+    def facts(self) -> Mapping[str, str]:
+        """How it was made, and of what."""
+        facts = {"embedding": self.title, "how": self.subtitle, "layer": self.layer, **self.projection.facts}
+        if self.projection.shares is not None:
+            facts["share of the variance"] = " and ".join(f"{100 * share:.1f} %" for share in self.projection.shares)
+        return facts | {f"left out: {name}": why for name, why in self.left_out.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``convscope embed --json`` prints of it."""
+        about: dict[str, Any] = {
+            "layer": self.layer,
+            "units": self.units,
+            "images": len(self.images),
+            **self.projection.facts,
+        }
+        about["shares"] = None if self.projection.shares is None else list(self.projection.shares)
+        alike = None if self.alike is None else {"layer": self.alike[0], "page": self.alike[1]}
+        rows = zip(self.images, self.classes, self.points.tolist(), strict=True)
+        points = [{"image": image, "class": name, "x": x, "y": y} for image, name, (x, y) in rows]
+        return about | {"nearest_of_the_same_class": alike, "points": points, "left_out": dict(self.left_out)}
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The points, the images' names, and their classes, empty where there is none."""
+        names = np.array([name or "" for name in self.classes])
+        return {"points": self.points, "images": np.array(self.images), "classes": names}
+
+
+def embed_atlas(
+    atlas: "Atlas",
+    layer: str | None = None,
+    method: str = "t-sne",
+    *,
+    data: Any = None,
+    thumbnails: bool = True,
+    on_note: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> Embedding:
+    """The images whose features an atlas kept, as points.
+
+    Args:
+        atlas: from ``open_atlas`` or ``survey``.
+        layer: one of its layers; None is the last.
+        method: ``"pca"``, ``"t-sne"`` or ``"umap"``.
+        data: where the photos are now, if they were moved; only thumbnails need them.
+        thumbnails: False leaves them out.
+        on_note: told what was left out, and why.
+        options: seed, perplexity, neighbours, min_distance, as of ``dataset.embedding.embed``.
+
+    Raises:
+        ConvscopeError: a layer that the atlas has not, or as ``embed``.
+    """
+    name = layer or atlas.layers[-1].name
+    images, features = atlas.features(name)
+    classes = [atlas.label(image) for image in images]
+    source: ImageSource | None = None
+    if thumbnails:
+        try:
+            source = source_of_atlas(atlas, data)
+        except ConvscopeError as why:
+            if data is not None:
+                raise
+            on_note(f"no thumbnails: {why}")
+    finite = np.asarray(np.isfinite(features).all(axis=1))
+    bad = "its features are NaN or infinite"
+    left_out = {image: bad for image, fine in zip(images, finite.tolist(), strict=True) if not fine}
+    kept = [(image, label) for image, label, fine in zip(images, classes, finite.tolist(), strict=True) if fine]
+    found = _Found(name, str(atlas.about.get("data_line") or atlas.path.name), left_out, stamp_of(atlas))
+    return _made(found, kept, np.asarray(features)[finite], method, source, options)
+
+
+def embed_data(
+    net: Network,
+    data: Any,
+    layer: str | None = None,
+    method: str = "t-sne",
+    *,
+    labels: str = "auto",
+    most: int = MOST,
+    batch: int = 16,
+    thumbnails: bool = True,
+    on_note: Callable[[str], None] = lambda _: None,
+    on_step: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Embedding:
+    """The images of a folder, an archive or a Dataset as points, by one pass of its own.
+
+    Args:
+        net: from ``load``.
+        data: whatever ``survey`` takes.
+        layer: its name; None is the last map before the head.
+        method: ``"pca"``, ``"t-sne"`` or ``"umap"``.
+        labels: where the classes are: ``auto``, ``folders``, ``names``, ``groups`` or ``none``, as for ``survey``.
+        most: a sample of at most so many images.
+        batch: photos in one pass.
+        thumbnails: False leaves them out.
+        on_note: told what is remarkable of the labels.
+        on_step: called with (done, all) photos.
+        options: seed, perplexity, neighbours, min_distance, as of ``dataset.embedding.embed``.
+
+    Raises:
+        ConvscopeError: no such layer, no image that can be used, or as ``embed``.
+    """
+    source = source_of(data)
+    name = layer or default_layer(net.module, example_input(net))
+    find_calls(net.module, [name])
+    known = data_labels(source, net.classes, labels)
+    if known.note:
+        on_note(known.note)
+    left_out: dict[str, str] = {}
+    asked: dict[str, Any] = {"most": most, "batch": batch, "on_step": on_step, "skipped": left_out.__setitem__}
+    images, features = pooled_features(net, source, name, **asked)
+    numbers = [known.number(image) for image in images]
+    kept = [(image, None if n < 0 else known.classes[n]) for image, n in zip(images, numbers, strict=True)]
+    found = _Found(name, source.line(), left_out, stamp(net))
+    return _made(found, kept, features, method, source if thumbnails else None, options)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What an embedding says of itself, but for its points."""
+
+    layer: str
+    data: str
+    left_out: Mapping[str, str]
+    stamp: Stamp
+
+
+def _made(
+    found: _Found,
+    labelled: Sequence[tuple[str, str | None]],
+    features: Float[np.ndarray, "n u"],
+    method: str,
+    source: ImageSource | None,
+    options: Mapping[str, Any],
+) -> Embedding:
+    projection = projected(features, method, **options)
+    images, classes = tuple(image for image, _ in labelled), tuple(label for _, label in labelled)
+    alike = None
+    if len({label for label in classes if label is not None}) > 1:
+        alike = neighbours_alike(features, classes, NEAREST), neighbours_alike(projection.points, classes, NEAREST)
+    small = {} if source is None else _thumbnails(source, images, projection.points)
+    units = features.shape[1]
+    return Embedding(
+        projection, images, classes, found.layer, units, found.data, alike, found.left_out, small, found.stamp
+    )
+
+
+def _thumbnails(source: ImageSource, images: Sequence[str], points: Float[np.ndarray, "n 2"]) -> dict[int, Image.Image]:
+    """The pictures of those that have a place on the sheet, by place; without those that cannot be read any more."""
+    small: dict[int, Image.Image] = {}
+    for shown in one_a_cell(points, cells_for(len(images))):
+        try:
+            picture = source.read(images[shown.point]).image
+        except (ConvscopeError, OSError, KeyError):
+            continue
+        picture.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
+        small[shown.point] = picture
+    return small

@@ -1,0 +1,150 @@
+"""Which units of a layer go together: those whose pooled activations rise and fall with a unit's over the images.
+
+    r_kl = correlation over the images (a sample of them) of the means of the maps of k and l
+
+Units that are near see the same thing, or things that come together; of duplicates at least half of the strongest
+patches are the same (``dataset/duplicates.py``), which is said below them. Pitfall: pooled activations do not know
+where: an eye's and a fur's unit go together in faces.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from convscope.atlases.atlas_stamp import stamp_of
+from convscope.atlases.unit_patches import UnitPatches, block_of, longest_side, patches_of
+from convscope.atlases.unit_ranks import finite, ordinal
+from convscope.errors import ConvscopeError
+from convscope.network.targets import Unit, parse_unit
+from convscope.render.grid import Cell, rows_of_cells
+from convscope.results import Shown
+from convscope.stamps import Stamp
+
+if TYPE_CHECKING:
+    from convscope.store.atlas import Atlas
+
+SHOWN, MOST_UNITS = 6, 12  # neighbours a row, rows on a sheet
+PATCHES, _SIDE = 9, 92  # of a unit; points of its block
+Near = tuple[str, float]  # the unit's name, its correlation
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours(Shown):
+    """``near`` by unit: (unit, correlation), most alike first; ``classes``: of the largest mean of every unit here.
+
+    ``patches`` of every unit that is drawn; ``shared``: of pairs of duplicates, how many strongest patches they share.
+    """
+
+    near: Mapping[str, tuple[Near, ...]]
+    classes: Mapping[str, str | None]
+    shared: Mapping[frozenset[str], int]
+    patches: Mapping[str, UnitPatches]
+    left_out: int
+    stamp: Stamp
+
+    def picture(self) -> Image.Image:
+        """A row a unit: its strongest patches, then those of its neighbours."""
+        shown = list(self.near)[:MOST_UNITS]
+        longest = longest_side(patch for one in self.patches.values() for patch in one.crops)
+        rows = [
+            [self._cell(unit, longest), *(self._cell(n, longest, unit, r) for n, r in self.near[unit])]
+            for unit in shown
+        ]
+        title = f"What goes with {shown[0]}" if len(shown) == 1 else "Units that go together"
+        about: dict[str, Any] = {"title": title, "subtitle": self._subtitle, "footer": self.stamp.line()}
+        most = max(len(row) for row in rows)
+        about["column_headings"] = ["the unit", *(ordinal(rank) for rank in range(1, most))]
+        return rows_of_cells(rows, tile_width=_SIDE, **about)
+
+    def _cell(self, unit: str, longest: int, of: str = "", r: float = 1.0) -> Cell:
+        drawn = block_of(self.patches[unit].crops, 2 * _SIDE, longest) if unit in self.patches else "not drawn"
+        below = [name] if (name := self.classes.get(unit)) else []
+        if shared := self.shared.get(frozenset((unit, of))):
+            below.append(f"shares {shared} patches")
+        return Cell((drawn,), unit, (_said(r),) if of else (" ",), below=tuple(below), outlined=True)
+
+    @property
+    def _subtitle(self) -> str:
+        parts = ["The strongest patches of each unit; r: correlation of the pooled activations over the images"]
+        parts += ["below: the class that makes the unit most active"] if any(self.classes.values()) else []
+        few = min(len(self.near), MOST_UNITS)
+        if self.left_out or few < len(self.near):
+            parts += [f"{few} of {len(self.near) + self.left_out} units, those with the nearest neighbour"]
+        return "; ".join(parts) + "."
+
+    def facts(self) -> Mapping[str, str]:
+        """The neighbours of each unit."""
+        named = {unit: ", ".join(f"{name} ({r:.2f})" for name, r in near) for unit, near in self.near.items()}
+        limits = "Pooled activations do not know where: units that only come together in photos are near, too."
+        return {"sheet": "Units that go together", **named, "what it does not": limits}
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """Correlations by unit, and the neighbours' names."""
+        return {unit: np.array([r for _, r in near]) for unit, near in self.near.items()}
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Every unit with its neighbours."""
+        return [
+            {"unit": unit, "class": self.classes.get(unit),
+             "neighbours": [{"unit": name, "correlation": finite(r), "class": self.classes.get(name),
+                             "shared_patches": self.shared.get(frozenset((unit, name)), 0)} for name, r in near]}
+            for unit, near in self.near.items()
+        ]  # fmt: skip
+
+
+def neighbours(atlas: "Atlas", names: Sequence[str], *, top: int = SHOWN, most: int = MOST_UNITS) -> Neighbours:
+    """The units that go with each of some units, or with those of a layer.
+
+    Args:
+        atlas: a finished one.
+        names: units ``"LAYER:NUMBER"``; a layer's name is its ``most`` units with the nearest neighbours.
+        top: neighbours of each; an atlas keeps ten.
+        most: units of a layer.
+
+    Raises:
+        ConvscopeError: no such unit or layer, or none at all.
+    """
+    if not names:
+        raise ConvscopeError("whose neighbours? Give units as LAYER:NUMBER, or a layer")
+    units: dict[str, tuple[Near, ...]] = {}
+    left_out = 0
+    layers = {row.name for row in atlas.layers}
+    for name in names:
+        if name not in layers and parse_unit(name) is not None:
+            units[name] = _near(atlas, name, top)
+            continue
+        every = {unit: _near(atlas, unit, top) for unit in atlas.units(atlas.layer(name).name)}
+        nearest_first = sorted((u for u in every if every[u]), key=lambda unit: -every[unit][0][1])
+        units |= {unit: every[unit] for unit in nearest_first[:most]}
+        left_out += max(0, len(every) - most)
+    drawn = list(
+        dict.fromkeys(name for unit, near in list(units.items())[:MOST_UNITS] for name in (unit, *(n for n, _ in near)))
+    )
+    patches = dict(zip(drawn, patches_of(atlas, [_unit(name) for name in drawn], PATCHES), strict=True))
+    shared = {frozenset((a, b)): len(images) for a, b, images in atlas.duplicates()}
+    return Neighbours(units, _classes(atlas, units), shared, patches, left_out, stamp_of(atlas))
+
+
+def _near(atlas: "Atlas", unit: str, top: int) -> tuple[Near, ...]:
+    return tuple((name, float(r)) for name, r in atlas.neighbours(unit, top))
+
+
+def _classes(atlas: "Atlas", units: Mapping[str, tuple[Near, ...]]) -> dict[str, str | None]:
+    """The class of the largest mean of every unit that is named."""
+    named = {name for unit, near in units.items() for name in (unit, *(n for n, _ in near))}
+    by_layer = {layer: atlas.layer_statistics(layer)["class"] for layer in {_unit(name).layer for name in named}}
+    return {name: by_layer[_unit(name).layer][_unit(name).unit] for name in named}
+
+
+def _unit(name: str) -> Unit:
+    found = parse_unit(name)
+    if found is None or found.position is not None:
+        raise ConvscopeError(f"{name!r} names no unit; give LAYER:NUMBER")
+    return found
+
+
+def _said(correlation: float) -> str:
+    return f"r = {correlation:.2f}".replace("-", "−")

@@ -1,0 +1,252 @@
+"""``survey``: one pass over a data set into an atlas that survives being killed at any moment.
+
+    manifest (unfinished) -> plan -> parts, one a shard -> tables, features, pictures -> manifest (finished)
+
+Each arrow is a rename, so that after a kill the folder is at one of these stages, and ``resume`` goes on from it: parts
+that are there and whole are kept, whatever computed them, others are computed. The plan decides every number, so the
+tables are the same after any number of interruptions, by any engine. A new atlas in the place of a finished one is
+built beside it and swapped in when it is whole.
+"""
+
+import shutil
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convscope.atlases.survey_facts import Runs, about_atlas
+from convscope.dataset.computing import Parts, compute
+from convscope.dataset.engines import Engine, InProcess, ShardWork
+from convscope.dataset.filling import Filling, NothingReadError, OnStage, untold
+from convscope.dataset.image_sources import ImageSource, source_of
+from convscope.dataset.plan import PLAN, Plan
+from convscope.dataset.plan_changes import refuse_changed
+from convscope.dataset.planning import make_plan
+from convscope.dataset.ranks import OtherRankError, Ranks, ranks
+from convscope.errors import ConvscopeError
+from convscope.network.loading import Network
+from convscope.store.atlas import Atlas, open_atlas
+from convscope.store.atlas_folder import beside, locked, recover, swap_in
+from convscope.store.manifest import Manifest, read_manifest, write_manifest
+from convscope.store.parts import present, remove_leftovers, remove_parts
+from convscope.writing import UnwritableError
+
+Say = Callable[[str], None]
+
+
+def survey(
+    net: Network,
+    data: object,
+    out: str | Path,
+    layers: Sequence[str] | str | None = None,
+    top: int = 9,
+    *,
+    labels: str = "auto",
+    per_image: int = 1,
+    batch: int | None = None,
+    shard: int = 256,
+    features: int = 4096,
+    patterns: Sequence[str] | str | None = None,
+    pictures: bool = True,
+    deconv: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    engine: Engine | None = None,
+    threads: int | None = None,
+    on_step: OnStage | None = None,
+    on_note: Say | None = None,
+) -> Atlas:
+    """Survey a data set: every unit's exemplars and statistics, and what the network answers, in one pass.
+
+    Args:
+        net: from ``load``.
+        data: a folder of pictures (flat or class folders), a zip or tar of them, ``hf:NAME``, a Dataset, a list.
+        out: the atlas's folder, ``NAME.atlas``.
+        layers: names, patterns (``features.*``) or ``"all"``; None: every convolution that runs.
+        top: exemplars a unit.
+        labels: where the right answers are: ``auto``, ``folders``, ``names``, ``groups`` or ``none``.
+        per_image: exemplars that one image may give a unit.
+        batch: images a pass; None: 8.
+        shard: images a part: what a kill costs.
+        features: images whose pooled activations are kept, at most.
+        patterns: layers whose mean maps a class are kept; None: the last one.
+        pictures: cut the exemplars out of the photos.
+        deconv: make each exemplar's deconvnet picture as well.
+        resume: go on where it was stopped; starts where there is nothing, and does nothing where it is finished.
+        overwrite: take the place of an atlas that is there; the old one stays until the new one is whole.
+        engine: who computes the shards; None is this process, or torchrun's where it was started by that.
+        threads: batches at once; None is the number of cores.
+        on_step: called with (what is done, done, all).
+        on_note: told what the user should know.
+
+    Raises:
+        ConvscopeError: anything in this that does not exist or does not fit; an atlas that is there, and neither
+            ``resume`` nor ``overwrite``; on ``resume``, other data, another network or other options than before.
+        UnwritableError: a full disk; an old atlas stays as it was, a new one goes on with ``resume``.
+    """
+    asked: dict[str, Any] = {
+        "layers": layers, "top": top, "per_image": per_image, "batch": batch, "shard": shard, "features": features,
+        "patterns": patterns, "labels": labels,
+    }  # fmt: skip
+    folder = Path(out)
+    engine = engine or ranks() or InProcess()
+    mine = engine if isinstance(engine, Ranks) else None
+    how = _How(pictures, deconv, resume, overwrite, threads, on_step or untold, on_note or _unsaid)
+    with mine.telling_of_failure() if mine else nullcontext():
+        source = source_of(data, besides=folder)
+        if mine is not None and mine.rank > 0:
+            return _joined(net, source, folder, mine, how)
+        return _Survey(net, source, folder, engine, how, asked).made()
+
+
+def _unsaid(_text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class _How:
+    """What of a survey changes none of its numbers."""
+
+    pictures: bool
+    deconv: bool
+    resume: bool
+    overwrite: bool
+    threads: int | None
+    step: OnStage
+    note: Say
+
+
+@dataclass(frozen=True, eq=False)
+class _Survey:
+    """A survey in the process that plans and reduces."""
+
+    net: Network
+    source: ImageSource
+    folder: Path
+    engine: Engine
+    how: _How
+    asked: Mapping[str, Any]
+
+    def made(self) -> Atlas:
+        recover(self.folder)
+        there, ranks = _state(self.folder, self.how), _ranks_of(self.engine)
+        if there is not None and there.is_finished and not self.how.overwrite:
+            self.how.note(f"{self.folder} is finished: nothing is left to do (--overwrite makes it anew)")
+            remove_parts(self.folder)  # of a run that was killed between its last two steps
+        else:
+            self._make(replaces=there is not None and there.is_finished)
+        if ranks is not None:
+            ranks.tell("planned", "")  # whoever has not begun has nothing to do
+            ranks.tell("finished")
+        return open_atlas(self.folder)
+
+    def _make(self, *, replaces: bool) -> None:
+        building = beside(self.folder) if replaces else self.folder
+        with locked(building), _cleaned(building, self.how.note):
+            built = read_manifest(building)
+            if not (replaces and self.how.resume and built is not None and built.is_finished):
+                self._build(building)
+        if replaces:
+            swap_in(building, self.folder)
+
+    def _build(self, building: Path) -> None:
+        plan, runs = self._planned(building)
+        if isinstance(self.engine, Ranks):
+            self.engine.tell("planned", str(building.absolute()))
+        parts = Parts(building, plan)
+        compute(parts, ShardWork(self.net, self.source, plan, self.how.threads), self.engine, self.how.step)
+        about = about_atlas(self.net, self.source, plan)
+        Filling(
+            self.net, self.source, plan, building, parts.read, about, self.how.pictures, self.how.deconv,
+            self.how.threads, self.how.step,
+        ).fill(runs.rows(plan.shards))  # fmt: skip
+        write_manifest(building, Manifest("finished", plan.fingerprint, {**about, **runs.kept()}))
+        remove_parts(building)
+
+    def _planned(self, building: Path) -> tuple[Plan, Runs]:
+        """The plan: the one that is there on ``resume``, else a new one."""
+        there = read_manifest(building)
+        runs = Runs.of(there, self.engine.name, building)
+        if there is not None and self.how.resume and (building / PLAN).is_file():
+            plan = Plan.load(building)
+            refuse_changed(plan, self.source, self.net, Parts(building, plan).digests, dict(self.asked))
+            remove_leftovers(building)
+            done = len(present(building, plan.fingerprint, thorough=False))
+            self.how.note(f"goes on with {building}: {done} of {plan.shards} parts are there")
+        else:
+            _emptied(building)
+            write_manifest(building, Manifest("unfinished", "", runs.kept()))  # first: a kill leaves what resume knows
+            plan, notes = make_plan(self.net, self.source, building, **self.asked)
+            for note in notes:
+                self.how.note(note)
+        write_manifest(building, Manifest("unfinished", plan.fingerprint, runs.kept()))
+        return plan, runs
+
+
+def _joined(net: Network, source: ImageSource, folder: Path, mine: Ranks, how: _How) -> Atlas:
+    """A rank other than the first: computes its share of what that one planned, and waits for the end."""
+    building = mine.wait_for("planned")
+    if building:
+        plan = Plan.load(Path(building))
+        compute(Parts(plan.folder, plan), ShardWork(net, source, plan, how.threads), mine, how.step)
+    mine.wait_for("finished")
+    return open_atlas(folder)
+
+
+def _ranks_of(engine: Engine) -> Ranks | None:
+    return engine if isinstance(engine, Ranks) else None
+
+
+def _state(folder: Path, how: _How) -> Manifest | None:
+    """What is at ``folder``; None: nothing.
+
+    Raises:
+        ConvscopeError: something that is no atlas, or an atlas and neither ``resume`` nor ``overwrite``.
+    """
+    there = read_manifest(folder)
+    if there is None:
+        if folder.exists() and not folder.is_dir():
+            raise ConvscopeError(f"{folder} is a file; an atlas is a folder")
+        # dots: a lock, or a manifest that was being written when its process was killed
+        if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+            raise ConvscopeError(f"{folder} is no atlas, and not empty; choose another folder with --out")
+        return None
+    if not (how.resume or how.overwrite):
+        state = "is there already" if there.is_finished else "is not finished"
+        raise ConvscopeError(f"{folder} {state}: --resume goes on with it, --overwrite begins anew")
+    return there
+
+
+def _emptied(folder: Path) -> None:
+    """Throw away an unfinished atlas; its lock stays."""
+    for path in folder.iterdir():
+        if path.name == ".lock":
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _cleaned(building: Path, note: Say) -> Generator[None]:
+    """What is left in the folder where the block fails: of a refused survey nothing, of a broken one what was done."""
+    had_plan = (building / PLAN).is_file()
+    try:
+        yield
+    except (UnwritableError, OtherRankError, KeyboardInterrupt):
+        if (building / PLAN).is_file():
+            note("the same command with --resume goes on from here")
+        raise
+    except NothingReadError:
+        _emptied(building)
+        raise
+    except ConvscopeError:
+        if not had_plan and not _has_parts(building):
+            _emptied(building)
+        raise
+
+
+def _has_parts(building: Path) -> bool:
+    return next((building / "parts").glob("*.safetensors"), None) is not None

@@ -1,0 +1,202 @@
+"""Images as points on a page: near each other where a layer says much the same of them.
+
+X (n, u) are the pooled activations of a layer, one row an image. Three ways to two numbers an image:
+
+    PCA     Y = (X - mean) V, V the two first right singular vectors of X - mean (Pearson 1901): a linear shadow, the
+            share of variance that it keeps is known, and distances on the page are never larger than the true ones
+    t-SNE   neighbourhoods as probabilities, kept at low Kullback-Leibler divergence (van der Maaten & Hinton 2008);
+            of the 50 first principal components, begun at the PCA picture scaled to 1e-4, which keeps the large-scale
+            order (Kobak & Linderman 2021). By openTSNE where it is installed, else by scikit-learn: the result says so
+    UMAP    a fuzzy graph of neighbours laid out (McInnes et al. 2018), begun likewise; wants the extra ``umap``
+
+The sign of a singular vector is arbitrary: here its largest loading is positive. The same features and seed give the
+same picture on one machine, to the last bit, since all run in one thread.
+
+Pitfalls: in t-SNE and UMAP the size of a cluster, the distance between two, and empty space mean little (Wattenberg et
+al. 2016); classes that part on the page part in the layer, not the reverse. ``neighbours_alike`` says how much of what
+the layer knows is left: the share of an image's nearest that are of its class, before and after.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from convscope.errors import ConvscopeError, nearest
+
+EMBEDDINGS = ("pca", "t-sne", "umap")
+PERPLEXITY, NEIGHBOURS, MIN_DISTANCE = 30, 15, 0.1  # the papers' usual values
+_COMPONENTS = 50  # van der Maaten & Hinton 2008
+_START = 1e-4  # the deviation that t-SNE begins with
+_ROWS_AT_ONCE = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """``points (n, 2)``; ``facts`` say how they were made, ``shares`` of PCA which part of the variance each keeps."""
+
+    points: Float[np.ndarray, "n 2"]
+    method: str
+    facts: Mapping[str, str]
+    shares: tuple[float, float] | None = field(default=None)
+
+
+def embed(
+    features: Float[np.ndarray, "n u"],
+    method: str = "t-sne",
+    *,
+    seed: int = 0,
+    perplexity: int | float | None = None,
+    neighbours: int = NEIGHBOURS,
+    min_distance: int | float = MIN_DISTANCE,
+) -> Projection:
+    """Two numbers for each image.
+
+    Args:
+        features: one row an image.
+        method: ``"pca"``, ``"t-sne"`` or ``"umap"``.
+        seed: of t-SNE and UMAP.
+        perplexity: of t-SNE, about how many neighbours an image has; None is 30, or a third of few images.
+        neighbours: of UMAP.
+        min_distance: of UMAP, how close points may come.
+
+    Raises:
+        ConvscopeError: another method, fewer than 3 images, images that are all alike, numbers that are not finite,
+            more neighbours than there are images, a package that is not installed.
+    """
+    if method not in EMBEDDINGS:
+        raise ConvscopeError(
+            f"no embedding {method!r}{nearest(method, EMBEDDINGS)} (there are {', '.join(EMBEDDINGS)})"
+        )
+    values = _checked(features)
+    if method == "pca":
+        points, shares = pca(values)
+        return Projection(points, method, {"method": "PCA"}, (float(shares[0]), float(shares[1])))
+    if method == "t-sne":
+        return _t_sne(values, seed, _perplexity(perplexity, len(values)))
+    if not 2 <= neighbours < len(values):
+        raise ConvscopeError(
+            f"neighbours={neighbours}: UMAP looks at 2 or more neighbours of an image, and fewer than the "
+            f"{len(values)} images there are"
+        )
+    if not 0 <= min_distance <= 1:
+        raise ConvscopeError(f"min_distance={min_distance}: between 0 and 1")
+    return _umap(values, seed, neighbours, min_distance)
+
+
+def _checked(features: Float[np.ndarray, "n u"]) -> Float[np.ndarray, "n u"]:
+    values = np.asarray(features, dtype=np.float64)
+    if len(values) < 3:
+        raise ConvscopeError(f"an embedding needs at least 3 images, not {len(values)}")
+    if bad := int((~np.isfinite(values)).any(1).sum()):
+        raise ConvscopeError(f"{bad} of the {len(values)} images have features that are NaN or infinite")
+    if not np.ptp(values, axis=0).any():
+        raise ConvscopeError(f"all {len(values)} images have the same features: there is nothing to lay out")
+    return values
+
+
+def pca(values: Float[np.ndarray, "n u"], most: int = 2) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, " k"]]:
+    """The first principal components (two at least, zero where there are fewer), and the share of variance of each."""
+    centred = values - values.mean(0)
+    left, sizes, right = np.linalg.svd(centred, full_matrices=False)
+    sign = np.sign(right[np.arange(len(right)), np.abs(right).argmax(1)])
+    scores, shares = left * (sizes * sign), sizes**2 / (sizes**2).sum()
+    missing = max(0, 2 - len(sizes))
+    return np.pad(scores, ((0, 0), (0, missing)))[:, :most], np.pad(shares, (0, missing))[:most]
+
+
+def _perplexity(asked: int | float | None, images: int) -> float:
+    most = (images - 1) // 3
+    if asked is None:
+        return float(min(PERPLEXITY, max(1, most)))
+    if not 1 <= asked <= most:
+        raise ConvscopeError(
+            f"perplexity={asked:g}: t-SNE looks at 3 times as many neighbours of an image, so that of {images} images "
+            f"it is at least 1 and at most {most}"
+        )
+    return float(asked)
+
+
+def _t_sne(values: Float[np.ndarray, "n u"], seed: int, perplexity: float) -> Projection:
+    reduced, _ = pca(values, _COMPONENTS)
+    start = _begun_at(reduced, _START)
+    try:
+        import openTSNE
+    except ImportError:
+        points, by = _scikit_t_sne(reduced, start, seed, perplexity), "scikit-learn"
+    else:
+        points, by = _open_t_sne(openTSNE, reduced, start, seed, perplexity), f"openTSNE {openTSNE.__version__}"
+    return Projection(points, "t-sne", {"method": f"t-SNE by {by}", "perplexity": f"{perplexity:g}", "seed": str(seed)})
+
+
+def _open_t_sne(
+    package: Any, reduced: Float[np.ndarray, "n k"], start: Float[np.ndarray, "n 2"], seed: int, perplexity: float
+) -> Float[np.ndarray, "n 2"]:
+    # one thread and exact neighbours: the same picture whatever the machine's cores
+    how: dict[str, Any] = {
+        "neighbors": "exact",
+        "negative_gradient_method": "bh",
+        "n_jobs": 1,
+        "random_state": seed % 2**32,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return np.asarray(package.TSNE(perplexity=perplexity, initialization=start, **how).fit(reduced), np.float64)
+
+
+def _scikit_t_sne(
+    reduced: Float[np.ndarray, "n k"], start: Float[np.ndarray, "n 2"], seed: int, perplexity: float
+) -> Float[np.ndarray, "n 2"]:
+    from sklearn.manifold import TSNE
+
+    how: dict[str, Any] = {"init": start.astype(np.float32), "random_state": seed % 2**32, "n_jobs": 1}
+    made = TSNE(2, perplexity=perplexity, **how)
+    return np.asarray(made.fit_transform(reduced.astype(np.float32)), np.float64)
+
+
+def _umap(values: Float[np.ndarray, "n u"], seed: int, neighbours: int, min_distance: int | float) -> Projection:
+    reduced, _ = pca(values, _COMPONENTS)
+    how: dict[str, Any] = {"n_neighbors": neighbours, "min_dist": min_distance, "random_state": seed % 2**32}
+    threads = torch.get_num_threads()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of packages that it could use, and does not need
+        try:
+            import umap
+
+            made = umap.UMAP(init=_begun_at(reduced, 10.0).astype(np.float32), n_jobs=1, **how).fit_transform(reduced)
+        except ImportError:
+            raise ConvscopeError(
+                "UMAP needs umap-learn, which is not installed: pip install 'convscope[umap]'; pca and t-sne do not"
+            ) from None
+        finally:
+            torch.set_num_threads(threads)  # numba sets OpenMP's number, which is torch's too
+    facts = {"method": f"UMAP by umap-learn {umap.__version__}", "neighbours": str(neighbours)}
+    facts |= {"least distance": f"{min_distance:g}", "seed": str(seed)}
+    return Projection(np.asarray(made, np.float64), "umap", facts)
+
+
+def _begun_at(reduced: Float[np.ndarray, "n k"], size: float) -> Float[np.ndarray, "n 2"]:
+    """The first two components, the first with deviation ``size``; none of two equal images is moved."""
+    first = np.pad(reduced, ((0, 0), (0, max(0, 2 - reduced.shape[1]))))[:, :2]
+    return first / first[:, 0].std() * size
+
+
+def neighbours_alike(positions: Float[np.ndarray, "n d"], labels: Sequence[str | None], nearest_of: int = 10) -> float:
+    """The mean share, of each labelled image's nearest labelled ones, that have its label; NaN for fewer than two."""
+    kept = [place for place, label in enumerate(labels) if label is not None]
+    places, named = np.asarray(positions, np.float64)[kept], np.array([labels[place] for place in kept])
+    count = min(nearest_of, len(kept) - 1)
+    if count < 1:
+        return float("nan")
+    squares, shares = (places**2).sum(1), np.empty(len(kept))
+    for first in range(0, len(kept), _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        apart = squares - 2 * places[rows] @ places.T
+        apart[np.arange(len(apart)), np.arange(first, first + len(apart))] = np.inf  # not its own neighbour
+        near = np.argpartition(apart, count - 1, axis=1)[:, :count]
+        shares[rows] = (named[near] == named[rows, None]).mean(1)
+    return float(shares.mean())

@@ -1,0 +1,51 @@
+"""The m strongest positions of every map of a batch, of equal ones the first, row by row.
+
+One position a map is what ``adaptive_max_pool2d`` gives to one cell: it reads channels-last maps as they lie and says
+where the maximum was, the first of equal ones. For more, the m-th largest value of a map is found; everything that
+reaches it is a candidate, and candidates are sorted by value, those of equal value staying in the order of positions.
+
+``topk`` alone would not do: which of equal values it returns is not said.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+Peaks = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+def peaks(maps: Tensor, shape: tuple[int, int], m: int) -> Peaks:
+    """Values and positions ``(m, b, u)`` of maps ``(b, n, u)`` of the shape (h, w), n = h w; best first.
+
+    Of what is no number, or infinite, nothing is said here. Where m > n, values are -inf and positions -1.
+    """
+    b, n, u = maps.shape
+    if m > 1:
+        values, places = largest(maps.transpose(1, 2).reshape(b * u, n).cpu(), m)
+        return values.reshape(m, b, u), places.reshape(m, b, u)
+    if maps.device.type == "cpu":
+        values, places = F.adaptive_max_pool2d(maps.view(b, *shape, u).permute(0, 3, 1, 2), 1, return_indices=True)
+    else:
+        values, places = maps.max(1)  # on CUDA too, the first of equal ones
+    return values.reshape(1, b, u).cpu().numpy(), places.reshape(1, b, u).cpu().numpy()
+
+
+def largest(rows: Tensor, m: int) -> Peaks:
+    """Values and places ``(m, p)`` of the m largest of each row of ``(p, n)``; -inf and -1 where there are no more.
+
+    A value of -inf is none.
+    """
+    p, n = rows.shape
+    reached = rows.topk(min(m, n), sorted=True).values[:, -1:]
+    row, place = np.nonzero(((rows >= reached) & (rows > -torch.inf)).numpy())
+    value = rows.numpy()[row, place]
+    order = np.lexsort((-value, row))  # stable: equal ones stay in the order of positions
+    row, place, value = row[order], place[order], value[order]
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
+    kept = rank < m
+    values, places = np.full((m, p), -np.inf, np.float32), np.full((m, p), -1, np.int64)
+    values[rank[kept], row[kept]] = value[kept]
+    places[rank[kept], row[kept]] = place[kept]
+    return values, places

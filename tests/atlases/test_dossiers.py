@@ -1,0 +1,138 @@
+"""Dossiers hold what the atlas says; pictures that are added to it are made once, kept, and right."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import convscope as cs
+from convscope.atlases.added_pictures import add_deconvs, add_synthetics, lacking, winners_of
+from convscope.atlases.contact_sheets import contact_sheet
+from convscope.atlases.dossier_charts import charts, lost_points
+from convscope.atlases.dossiers import dossier
+from convscope.atlases.unit_patches import patches_of
+from convscope.attribution import deconvnet
+from convscope.dataset.deconv_patches import drawn
+from convscope.dataset.image_sources import source_of
+from convscope.errors import ConvscopeError
+from convscope.network.targets import Unit
+from tests import friendly, nets
+from tests.atlases.surveyed import contents, photo_folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photo_folder(tmp_path_factory.mktemp("data") / "photos", 12)
+
+
+@pytest.fixture(scope="module")
+def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Never written into."""
+    out = tmp_path_factory.mktemp("made") / "photos.atlas"
+    cs.survey(friendly.network(nets.plain), photos, out, top=4, batch=4).close()
+    return out
+
+
+@pytest.fixture
+def atlas(made: Path, tmp_path: Path) -> cs.Atlas:
+    """A copy of one's own."""
+    shutil.copytree(made, tmp_path / "photos.atlas")
+    return cs.open_atlas(tmp_path / "photos.atlas")
+
+
+@pytest.fixture
+def net() -> cs.Network:
+    return friendly.network(nets.plain)
+
+
+# ---- deconvnet pictures ----
+
+
+def test_deconvnet_pictures_are_made_once_and_kept(atlas: cs.Atlas, net: cs.Network, photos: Path) -> None:
+    """Against the deconvnet of one photo at a time, drawn."""
+    source, units = source_of(photos), [Unit("conv2", 0), Unit("conv1", 3)]
+    wanted = lacking(atlas, units)
+    steps: list[tuple[int, int]] = []
+    assert add_deconvs(atlas, net, source, units, batch=3, on_step=lambda *step: steps.append(step)) == len(wanted)
+    assert steps[-1] == (len(wanted), len(wanted))
+    for one in wanted:
+        x = net.input_of(source.read(one.image).image)
+        values = deconvnet(net.module, x, target=str(Unit(one.layer, one.unit, (one.y, one.x))), layer=one.layer)[0]
+        expected = drawn(values[:, one.box.y0 : one.box.y1, one.box.x0 : one.box.x1])
+        kept = np.asarray(atlas.picture(f"{one.layer}:{one.unit}", one.rank, "deconv"), int)
+        assert np.abs(kept - expected).max() <= 1  # rounding of another batch
+    assert lacking(atlas, units) == []
+    assert add_deconvs(atlas, net, source, units) == 0
+    assert patches_of(atlas, units)[0].has_deconvs
+    assert "their deconvnet pictures" in contact_sheet(atlas, "conv2", [0, 1]).subtitle
+
+
+def test_what_was_broken_off_goes_on_and_ends_as_without_a_break(
+    atlas: cs.Atlas, made: Path, net: cs.Network, photos: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(made, tmp_path / "whole.atlas")
+    source, units = source_of(photos), [Unit("conv2", number) for number in range(3)]
+    whole = cs.open_atlas(tmp_path / "whole.atlas")
+    count = add_deconvs(whole, net, source, units, batch=2)
+
+    def stop(done: int, _every: int) -> None:
+        if done >= 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        add_deconvs(atlas, net, source, units, batch=2, on_step=stop)
+    assert len(lacking(atlas, units)) == count - 4
+    assert add_deconvs(atlas, net, source, units, batch=2) == count - 4
+    assert contents(atlas.path)["pictures"] == contents(whole.path)["pictures"]
+
+
+def test_winners_are_the_atlass_exemplars_and_boxes(atlas: cs.Atlas) -> None:
+    found = winners_of(atlas, Unit("conv2", 1))
+    assert [(one.value, one.image, one.y, one.x) for one in found] == atlas.exemplars("conv2:1")
+    assert [tuple(one.box) for one in found] == atlas.boxes("conv2:1")
+    assert len(lacking(atlas, [Unit("conv2", 1)], 2)) == sum(one.value > 0 for one in found[:2])
+
+
+def test_a_picture_by_optimisation_is_made_once_and_stands_in_the_dossier(atlas: cs.Atlas, net: cs.Network) -> None:
+    units = [Unit("conv2", 1), Unit("conv2", 2)]
+    assert add_synthetics(atlas, net, units, steps=2, size=16) == 2
+    assert add_synthetics(atlas, net, units, steps=2, size=16) == 0
+    kept = atlas.picture("conv2:1", 0, "synthetic")
+    expected = cs.visualize(net, ["conv2:1", "conv2:2"], steps=2, size=16).pictures[0].shown
+    assert np.abs(np.asarray(kept, int) - (255 * expected).round().permute(1, 2, 0).numpy()).max() == 0
+    assert dossier(atlas, "conv2:1").synthetic is not None
+
+
+# ---- dossiers ----
+
+
+def test_a_dossier_holds_what_the_atlas_says(atlas: cs.Atlas) -> None:
+    made = dossier(atlas, "conv2:1", top=3)
+    said = atlas.statistics("conv2:1")
+    assert list(made.patches.exemplars) == atlas.exemplars("conv2:1")[:3]
+    near = atlas.neighbours("conv2:1", 8)
+    assert [(str(one.unit), r) for one, r in made.neighbours] == near
+    assert made.labels == tuple(image.split("/")[0] for _, image, *_ in made.patches.exemplars)
+    found = made.as_json()
+    assert found["statistics"]["mean"] == said["mean"]
+    means = {name: of["mean"] for name, of in said["by_class"].items()}
+    assert [one["class"] for one in found["classes"]] == sorted(means, key=lambda name: -means[name])
+    arrays = made.arrays()
+    assert np.array_equal(arrays["histogram_counts"], said["histogram"][1])
+    assert made.picture().width > 500
+    assert f"selectivity {said['selectivity']:.2f}" in made.subtitle
+    with pytest.raises(ConvscopeError, match=r"no unit 'conv2:99'"):
+        dossier(atlas, "conv2:99")
+
+
+def test_what_is_lost_without_a_unit_is_drawn_where_it_was_measured(atlas: cs.Atlas) -> None:
+    said = atlas.statistics("conv2:1")
+    bare = charts(said, {}, None)
+    whole = {"images": 8, "correct_before": 6, "correct_after": 4, "logit_drop": 0.1, "probability_drop": 0.1}
+    measured = charts(said, {"": whole, "tabby": whole | {"images": 2, "correct_before": 2, "correct_after": 1}}, None)
+    assert lost_points(whole) == 25.0
+    assert bare is not None
+    assert measured is not None
+    assert measured.width > bare.width
+    assert np.array_equal(np.asarray(measured)[: bare.height, : bare.width], np.asarray(bare))

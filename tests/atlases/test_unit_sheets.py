@@ -1,0 +1,105 @@
+"""Statistics of layers and units, and neighbours: oracle, all activations in float64 (``fake_atlas``)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convscope.atlases.neighbours import neighbours
+from convscope.atlases.one_unit_statistics import unit_statistics
+from convscope.atlases.statistics_sheets import layer_statistics, network_statistics
+from convscope.errors import ConvscopeError
+from convscope.store.atlas import Atlas
+from tests.atlases.fake_atlas import FakeAtlas
+from tests.atlases.slow_survey import LAYERS, both
+from tests.store.small_atlas import small_atlas
+
+
+@pytest.fixture(scope="module")
+def surveyed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Atlas, FakeAtlas]:
+    return both(tmp_path_factory.mktemp("surveyed"), count=40)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_numbers_of_a_layer(surveyed: tuple[Atlas, FakeAtlas], layer: str) -> None:
+    atlas, slow = surveyed
+    made, wanted = layer_statistics(atlas, layer), slow.layer_statistics(layer)
+    for name in ("mean", "share_positive", "maximum", "minimum"):
+        np.testing.assert_allclose(made.numbers[name], wanted[name], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(made.numbers["deviation"], np.sqrt(wanted["variance"]), rtol=1e-5)
+    # the survey takes 32 of a map's 36 or 144 positions for these: near, not equal
+    np.testing.assert_allclose(made.numbers["selectivity"], wanted["selectivity"], atol=0.1)
+    assert np.mean([a == b for a, b in zip(made.classes, wanted["class"], strict=True)]) >= 0.5
+    assert [f"{layer}:{k}" for k in made.dead] == [u for u in slow.dead() if u.startswith(f"{layer}:")]
+    assert made.picture().width > 500
+    rows = made.as_json()["units"]
+    assert [row["unit"] for row in rows] == atlas.units(layer)
+    assert [row["dead"] for row in rows] == [k in made.dead for k in range(made.units)]
+
+
+def test_a_network_has_its_layers_in_order(surveyed: tuple[Atlas, FakeAtlas]) -> None:
+    made = network_statistics(surveyed[0])
+    assert [layer.layer for layer in made.layers] == list(LAYERS)
+    assert made.picture().width > 500
+    shares = [row["median_share_positive"] for row in made.as_json()]
+    wanted = [np.median((m > 0).mean((0, 2, 3))) for m in surveyed[1].maps.values()]
+    np.testing.assert_allclose(shares, wanted, rtol=1e-5)
+
+
+def test_numbers_of_a_unit(surveyed: tuple[Atlas, FakeAtlas]) -> None:
+    atlas, slow = surveyed
+    made, wanted = unit_statistics(atlas, "relu2:3"), slow.statistics("relu2:3")
+    for name in ("mean", "share_positive", "maximum", "minimum"):
+        assert made.numbers[name] == pytest.approx(wanted[name], rel=1e-5)
+    assert list(made.class_means) == list(slow.classes)
+    for name, value in made.class_means.items():
+        assert value == pytest.approx(wanted["by_class"][name]["mean"], rel=1e-5)
+    for q, value in made.quantiles.items():  # within a bin of the histogram, a fifth of the value
+        assert value == pytest.approx(np.quantile(slow.maps["relu2"][:, 3], q), rel=0.25, abs=0.02)
+    assert 0 < made.counts.sum() <= slow.maps["relu2"][:, 3].size
+    assert made.picture().width > 500
+
+
+def test_neighbours_are_by_the_correlation_of_the_pooled_maps(surveyed: tuple[Atlas, FakeAtlas]) -> None:
+    atlas, slow = surveyed
+    made = neighbours(atlas, ["relu2:1", "relu2:4"], top=3)
+    for unit, near in made.near.items():
+        wanted = slow.neighbours(unit, 3)
+        assert [name for name, _ in near] == [name for name, _ in wanted]
+        np.testing.assert_allclose([r for _, r in near], [r for _, r in wanted], rtol=1e-4)
+    assert made.picture().width > 300
+    of_layer = neighbours(atlas, ["relu2"], most=2)
+    nearest = sorted(atlas.units("relu2"), key=lambda unit: -max(dict(slow.neighbours(unit, 9)).values(), default=-1))
+    assert sorted(of_layer.near) == sorted(nearest[:2])
+    assert of_layer.left_out == len(nearest) - 2
+
+
+def test_what_is_odd_is_said(tmp_path: Path) -> None:
+    """Oracle: the rows of an atlas that was written by hand."""
+    atlas = Atlas(small_atlas(tmp_path / "small.atlas"))
+    second = layer_statistics(atlas, "conv2")
+    assert second.alike == ((0, 2, 2),)
+    assert second.nonfinite == ((2, 5, 2),)
+    assert "1 pairs" not in second.line or "NaN or infinite values in 2" in second.line
+    assert "1 dead (1)" in layer_statistics(atlas, "conv1").line
+    made = neighbours(atlas, ["conv2:0"])
+    assert made.as_json()[0]["neighbours"] == [
+        {"unit": "conv2:2", "correlation": 0.9, "class": "crane", "shared_patches": 2},
+        {"unit": "conv2:1", "correlation": -0.5, "class": "crane", "shared_patches": 0},
+    ]
+    assert unit_statistics(atlas, "conv2:2").odd == (5, 2)
+
+
+def test_refusals(surveyed: tuple[Atlas, FakeAtlas]) -> None:
+    atlas = surveyed[0]
+    for message, ask in {
+        "'relu2' names no unit": lambda: unit_statistics(atlas, "relu2"),
+        "'relu2:1@2,3' names no unit": lambda: unit_statistics(atlas, "relu2:1@2,3"),
+        "no unit 'relu2:99': relu2 has 8 units": lambda: unit_statistics(atlas, "relu2:99"),
+        "no layer 'relu3' in small.atlas; did you mean 'relu2'": lambda: layer_statistics(atlas, "relu3"),
+        "whose neighbours?": lambda: neighbours(atlas, []),
+        "no layer 'rel' in small.atlas": lambda: neighbours(atlas, ["rel"]),
+    }.items():
+        with pytest.raises(ConvscopeError) as refused:
+            ask()
+        assert str(refused.value).startswith(message)

@@ -1,0 +1,45 @@
+"""Duplicates: oracle a loop over all pairs of units, and of their exemplars."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convscope.dataset.duplicates import duplicate_units
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    pixels = [{(y, x) for y in range(b[0], b[2]) for x in range(b[1], b[3])} for b in (one, other)]
+    return len(pixels[0] & pixels[1]) / max(1, len(pixels[0] | pixels[1]))
+
+
+def slowly(images: np.ndarray, boxes: np.ndarray) -> list[tuple[int, int, int]]:
+    def shared(u: int, v: int) -> int:
+        return sum(
+            any(i == j and overlap(a, b) >= 0.5 for j, b in zip(images[v], boxes[v], strict=True))
+            for i, a in zip(images[u], boxes[u], strict=True)
+            if i >= 0
+        )
+
+    found = []
+    for u in range(len(images)):
+        for v in range(u + 1, len(images)):
+            common = min(shared(u, v), shared(v, u))
+            fewest = min((images[u] >= 0).sum(), (images[v] >= 0).sum())
+            if common >= max(2, 0.5 * fewest):
+                found.append((u, v, common))
+    return found
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_as_a_loop_over_all_pairs_says(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    images = np.sort(random.integers(-1, 6, (7, 4)), axis=1)[:, ::-1]
+    start = random.integers(0, 3, (7, 4, 2))
+    boxes = np.concatenate([start, start + random.integers(1, 4, (7, 4, 2))], 2)
+    assert list(duplicate_units(images, boxes, 100)) == slowly(images, boxes)
+
+
+def test_with_few_images_nothing_is_told() -> None:
+    images, boxes = np.tile([0, 1], (3, 1)), np.tile([0, 0, 8, 8], (3, 2, 1))
+    assert list(duplicate_units(images, boxes, 7)) == []
+    assert list(duplicate_units(images, boxes, 8)) == [(0, 1, 2), (0, 2, 2), (1, 2, 2)]
