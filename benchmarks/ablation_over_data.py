@@ -37,7 +37,7 @@ CASES = (  # a network, a layer of it, how many of its units
     ("squeezenet1_0", "features.5.squeeze", 16),
     ("resnet18", "layer4.1.conv1", 64),
     ("resnet18", "layer2.1.conv1", 32),
-    ("resnet18", "layer4", 512),
+    ("resnet18", "layer4", 32),
 )
 
 

@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -77,10 +78,12 @@ def everything() -> list[ModuleType]:
     return [importlib.import_module(found.name) for found in pkgutil.walk_packages(cs.__path__, "convscope.")]
 
 
-def test_each_public_name_can_be_called_twice_after_every_submodule_was_imported(everything: list[ModuleType]) -> None:
+def test_each_public_name_can_be_called_twice_after_every_submodule_was_imported(
+    everything: list[ModuleType], tmp_path: Path
+) -> None:
     assert len(everything) > 40
     net = friendly.network()
-    for _ in range(2):
+    for time in range(2):
         photo = cs.read_image(friendly.photo())
         seen = cs.predict(net, photo)
         map_ = cs.explain(net, photo, method="grad-cam")
@@ -94,6 +97,9 @@ def test_each_public_name_can_be_called_twice_after_every_submodule_was_imported
         assert isinstance(dataclasses.replace(cs.visualize(net, "conv2:0", steps=1)), cs.Pictures)
         assert isinstance(dataclasses.replace(cs.invert(net, photo, steps=1)), cs.Inversion)
         assert isinstance(dataclasses.replace(cs.dream(net, photo, steps=1)), cs.Dream)
+        atlas = cs.survey(net, [friendly.photo()], tmp_path / f"{time}.atlas")
+        assert isinstance(atlas, cs.Atlas)
+        assert cs.open_atlas(atlas.path).layers == atlas.layers
         assert isinstance(cs.ConvscopeError("no"), ValueError)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convscope.atlases.confusions import OTHERS, confusions, most_mistaken
+from convscope.atlases.confusions import OTHERS, Mistake, _mistakes, confusions, most_mistaken
 from convscope.atlases.prototypes import prototypes, suspects
 from convscope.errors import ConvscopeError
 from convscope.store.atlas import Atlas
@@ -46,6 +46,13 @@ def test_mistakes_come_most_frequent_first(surveyed: tuple[Atlas, FakeAtlas]) ->
     for mistake in made.mistakes:
         assert mistake.share == mistake.images / made.counts[made.classes.index(mistake.name)].sum()
     assert made.as_json()["mistakes"][0]["images"] == counts[0]
+
+
+def test_right_answers_and_classes_that_the_network_has_not_are_no_mistakes() -> None:
+    counts = np.array([[7, 1, 0], [4, 5, 1], [2, 2, 2]])
+    right = np.array([[True, False, False], [False, True, False], [False, False, False]])  # the third is a group
+    found = _mistakes(("a", "b", "group"), ("a", "b", "c"), counts, right)
+    assert found == (Mistake("b", "a", 4, 0.4), Mistake("a", "b", 1, 0.125), Mistake("b", "c", 1, 0.1))
 
 
 def test_a_matrix_of_some_classes_has_the_other_answers_in_one_column(surveyed: tuple[Atlas, FakeAtlas]) -> None:

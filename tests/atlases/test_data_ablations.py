@@ -45,7 +45,8 @@ def test_of_few_images_a_class_cells_are_probabilities() -> None:
     assert found.most_hurt(0) == [0, 1]
     assert found.most_hurt(1) == [1]
     assert hurt_text(found, 0, 1) == "b −5.2"
-    assert made([50], [40], [[40], [40]]).cells == "probability"  # no accuracy is lost at all
+    same = made([50], [40], [[40], [40]])  # no accuracy is lost at all
+    assert (same.cells, same.summary) == ("probability", "Intact: 80.0 % right (40 of 50); none costs any accuracy.")
     assert found.picture().width > 500
 
 

@@ -1,6 +1,7 @@
 """Dossiers hold what the atlas says; pictures that are added to it are made once, kept, and right."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from convscope.atlases.added_pictures import add_deconvs, add_synthetics, lackin
 from convscope.atlases.contact_sheets import contact_sheet
 from convscope.atlases.dossier_charts import charts, lost_points
 from convscope.atlases.dossiers import dossier
-from convscope.atlases.unit_patches import patches_of
+from convscope.atlases.unit_patches import UnitPatches, patches_of
 from convscope.attribution import deconvnet
 from convscope.dataset.deconv_patches import drawn
 from convscope.dataset.image_sources import source_of
@@ -65,7 +66,8 @@ def test_deconvnet_pictures_are_made_once_and_kept(atlas: cs.Atlas, net: cs.Netw
     assert lacking(atlas, units) == []
     assert add_deconvs(atlas, net, source, units) == 0
     assert patches_of(atlas, units)[0].has_deconvs
-    assert "their deconvnet pictures" in contact_sheet(atlas, "conv2", [0, 1]).subtitle
+    assert "their deconvnet pictures" in contact_sheet(atlas, "conv2", [0]).subtitle
+    assert "deconvnet" not in contact_sheet(atlas, "conv2").subtitle  # no column of which most are empty
 
 
 def test_what_was_broken_off_goes_on_and_ends_as_without_a_break(
@@ -136,3 +138,15 @@ def test_what_is_lost_without_a_unit_is_drawn_where_it_was_measured(atlas: cs.At
     assert measured is not None
     assert measured.width > bare.width
     assert np.array_equal(np.asarray(measured)[: bare.height, : bare.width], np.asarray(bare))
+
+
+def test_a_unit_without_a_finite_value_has_a_sheet_that_says_so(atlas: cs.Atlas) -> None:
+    made, nan = dossier(atlas, "conv2:1"), float("nan")
+    said = dict.fromkeys(("mean", "variance", "share_positive", "maximum", "minimum", "selectivity"), nan)
+    edges, counts = made.statistics["histogram"]
+    empty = UnitPatches(Unit("conv2", 1), (), (), (), ())
+    bare = replace(made, patches=empty, labels=(), statistics={**said, "histogram": (edges, 0 * counts)})
+    assert bare.figures == {"values": "no finite value"}
+    assert bare.as_json()["statistics"]["mean"] is None
+    assert bare.picture().height > 100
+    assert bare.arrays()["images"].shape == (1, 0)

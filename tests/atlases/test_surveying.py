@@ -368,8 +368,22 @@ def test_an_atlas_among_its_own_photos_is_none_of_them(net: cs.Network, photos: 
 )
 def test_a_refused_survey_leaves_nothing(net: cs.Network, photos: Path, tmp_path: Path, options, said: str) -> None:
     with pytest.raises(ConvscopeError, match=said):
-        cs.survey(net, photos, tmp_path / "x.atlas", **{**SMALL, **options})
+        cs.survey(net, photos, tmp_path / "new" / "x.atlas", **{**SMALL, **options})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_that_cannot_be_written_leaves_nothing_beside_the_old_atlas(
+    net: cs.Network, photos: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise UnwritableError("cannot write plan.json: No space left on device")
+
+    shutil.copytree(finished, tmp_path / "x.atlas")
+    monkeypatch.setattr(surveying, "make_plan", full)
+    with pytest.raises(UnwritableError):
+        cs.survey(net, photos, tmp_path / "x.atlas", overwrite=True, **SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.atlas"]
+    assert differing(contents(tmp_path / "x.atlas"), contents(finished)) == []
 
 
 def test_nothing_but_corrupt_images_is_refused_and_leaves_nothing(net: cs.Network, tmp_path: Path) -> None:

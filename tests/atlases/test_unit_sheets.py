@@ -80,7 +80,7 @@ def test_what_is_odd_is_said(tmp_path: Path) -> None:
     second = layer_statistics(atlas, "conv2")
     assert second.alike == ((0, 2, 2),)
     assert second.nonfinite == ((2, 5, 2),)
-    assert "1 pairs" not in second.line or "NaN or infinite values in 2" in second.line
+    assert "1 pair of units sharing most patches · NaN or infinite values in 2" in second.line
     assert "1 dead (1)" in layer_statistics(atlas, "conv1").line
     made = neighbours(atlas, ["conv2:0"])
     assert made.as_json()[0]["neighbours"] == [

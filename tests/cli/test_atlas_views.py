@@ -128,7 +128,8 @@ def seen_class(name: str) -> int:
 
 def test_all_classes_are_explained_where_none_is_named(cli, atlas: Path, sheets: dict) -> None:
     cli("explain", "--prototypes", atlas, "--method", "gradient")
-    (sheet,) = sheets.values()
+    ((name, sheet),) = sheets.items()
+    assert name == "zoo.prototypes.gradient.png"
     assert sheet.row_headings == ("crane", "lion", "tabby")
     assert sheet.explanations["crane|gradient"].target == "crane"
 

@@ -202,6 +202,7 @@ def test_boxes_equal_brute_force(data: Data, layer: str, preprocess: Preprocess)
     cells = by_hand(data, net, layer, found.thresholds, annotated, boxed)
     both, on_area, area = areas_by_hand(len(found.thresholds), found.concepts, cells)
     assert set(found.concepts) == {"goldfish", "tabby"}
+    assert found.annotated == len(annotated) == 18
     assert both.any()
     np.testing.assert_array_equal(found.intersections, both)
     np.testing.assert_array_equal(found.unit_areas, on_area)

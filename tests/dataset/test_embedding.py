@@ -60,10 +60,10 @@ def test_another_seed_gives_another_umap() -> None:
 
 def test_t_sne_is_by_scikit_learn_where_opentsne_is_not_installed_and_says_so(monkeypatch) -> None:
     features, labels = clusters()
-    assert embed(features).facts["method"].startswith("t-SNE by openTSNE 1.")
+    assert embed(features).facts["program"].startswith("openTSNE 1.")
     monkeypatch.setitem(sys.modules, "openTSNE", None)  # as if it were not there
     one, again = (embed(features, seed=2) for _ in range(2))
-    assert one.facts == {"method": "t-SNE by scikit-learn", "perplexity": "13", "seed": "2"}
+    assert one.facts == {"method": "t-SNE", "program": "scikit-learn", "perplexity": "13", "seed": "2"}
     np.testing.assert_array_equal(one.points, again.points)
     assert neighbours_alike(one.points, labels, 5) > 0.95
 

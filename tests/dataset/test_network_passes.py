@@ -95,6 +95,32 @@ def test_one_photo_does_not_drag_its_batch_along():
     assert set(refused) == brighter
 
 
+def test_a_transform_that_fails_on_one_photo():
+    source = Photos(noise(6) | {"000004.png": noise(1, sizes=[(8, 12)])["000000.png"]})
+    usual = network(nets.plain(dtype=torch.float32))
+
+    def transform(photo):
+        if photo.height < 10:
+            raise IndexError("too low")
+        return usual.preprocess(photo)
+
+    net = Network(usual.module, transform, usual.classes, "tiny")
+    found = swept(net, source)
+    assert rows(found).refused == {4: "the network's transform failed: too low"}
+    close(found, swept(net, source, without={"000004.png"}))
+
+
+def test_no_room_for_a_photo_is_an_error():
+    usual = network(nets.plain(dtype=torch.float32))
+
+    def transform(photo):
+        raise MemoryError
+
+    net = Network(usual.module, transform, usual.classes, "tiny")
+    with pytest.raises(ConvscopeError, match=r"not enough memory to read 000000.png"):
+        swept(net, Photos(noise(2)))
+
+
 def test_a_network_that_takes_none_of_its_own_size_is_an_error():
     net = network(nets.four_channel(dtype=torch.float32))
     with pytest.raises(ConvscopeError, match="tiny cannot take an input of 3 x 12 x 12"):

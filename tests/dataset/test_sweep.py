@@ -15,7 +15,7 @@ from convscope.dataset.statistics import UnitStatistics
 from convscope.dataset.sweep import sweep
 from convscope.network.passes import outputs_of
 from tests import nets
-from tests.dataset.small_survey import NAMES, Photos, network, noise, plan_of, shards_of
+from tests.dataset.small_survey import Photos, network, noise, plan_of, shards_of
 from tests.untouched import watch
 
 LAYERS = ("conv1", "relu2", "linear2")
@@ -230,4 +230,3 @@ def test_a_shard_of_nothing_readable_has_rows_only():
     (part,) = parts(net, source, plan_of(source, LAYERS))
     assert {name.split("/")[0] for name in part} == {"images", "features"}
     assert part["images/predicted"].tolist() == [-1, -1]
-    assert len(NAMES) == nets.CLASSES

@@ -75,8 +75,9 @@ def test_threads_that_run_at_once_each_see_their_own_pass_in_their_own_thread() 
     mine = threading.local()
     together = threading.Barrier(4, timeout=30)
 
-    def visit(_layer: str, output: Tensor) -> None:
-        mine.seen = output.clone()
+    def visit(layer: str, output: Tensor) -> None:
+        if layer == "conv1":
+            mine.seen = output.clone()
         together.wait()  # all four are inside their hooks
 
     def job(seed: int) -> tuple[Tensor, Tensor]:
@@ -85,7 +86,7 @@ def test_threads_that_run_at_once_each_see_their_own_pass_in_their_own_thread() 
             net(x)
             return mine.seen, net.get_submodule("conv1")(x)
 
-    with watch(net, ["conv1"], visit), ThreadPoolExecutor(4) as pool:
+    with watch(net, ["conv1", "rectify#2", "conv2"], visit), ThreadPoolExecutor(4) as pool:
         for seen, expected in pool.map(job, range(4)):
             assert torch.equal(seen, expected)
 

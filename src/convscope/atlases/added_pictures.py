@@ -66,11 +66,12 @@ def add_deconvs(
 
 def lacking(atlas: "Atlas", units: Sequence[Unit], top: int | None = None) -> list[Winner]:
     """The exemplars of these units without a deconvnet picture, but those that start with nothing: relu(A) = 0."""
+    made = {unit: set(atlas.pictures(str(unit))) for unit in units}
     return [
         winner
         for unit in units
         for winner in winners_of(atlas, unit)[:top]
-        if winner.value > 0 and atlas.picture(str(unit), winner.rank, DECONV) is None
+        if winner.value > 0 and (winner.rank, DECONV) not in made[unit]
     ]
 
 

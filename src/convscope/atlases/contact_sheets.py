@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from convscope.store.atlas import Atlas
 
 MOST = 96  # units that are drawn where none are named
-_BLOCK, _PAGE = 126, 1260  # points: of a block, of a row of cells about
+_BLOCK, _NARROW, _NARROW_FROM, _PAGE = 126, 96, 3, 1300  # points: of a block, of one of more than 3, of a row about
 _PATCHES = ("crops", "contexts", "deconvs")
 
 
@@ -58,16 +58,20 @@ class ContactSheet(Shown):
     def picture(self) -> Image.Image:
         """A cell a unit."""
         about: About = {"title": self.title, "subtitle": self.subtitle, "footer": self.stamp.line()}
-        kinds = len(self._kinds)
-        columns = max(1, _PAGE // (kinds * (_BLOCK + 8) + 16))
-        return grid(self._cells(), columns=min(columns, len(self.units)), tile_width=_BLOCK, **about)
+        columns = max(1, _PAGE // (len(self._kinds) * (self._block + 8) + 16))
+        return grid(self._cells(), columns=min(columns, len(self.units)), tile_width=self._block, **about)
+
+    @property
+    def _block(self) -> int:
+        return _BLOCK if len(self._kinds) <= _NARROW_FROM else _NARROW
 
     @property
     def _kinds(self) -> tuple[str, ...]:
         """The blocks of a cell, from left to right."""
         filters = ("filter",) if self.filters else ()
         contexts = ("contexts",) if contexts_say_more(self.units) else ()
-        deconvs = ("deconvs",) if any(one.has_deconvs for one in self.units) else ()
+        fire = [one for one in self.units if one.fires]
+        deconvs = ("deconvs",) if fire and all(one.has_deconvs for one in fire) else ()
         return (*filters, "crops", *contexts, *deconvs)
 
     def _cells(self) -> list[Cell]:
@@ -78,7 +82,7 @@ class ContactSheet(Shown):
             if kind == "filter":
                 return self._filter(place)
             draw = deconv_block if kind == "deconvs" else block_of
-            return draw(getattr(one, kind), 2 * _BLOCK, sides[kind])
+            return draw(getattr(one, kind), 2 * self._block, sides[kind])
 
         cells: list[Cell] = []
         for place, one in enumerate(self.units):
@@ -88,7 +92,7 @@ class ContactSheet(Shown):
 
     def _filter(self, place: int) -> Image.Image:
         """Enlarged by a whole number, its pixels visible."""
-        filter_, side_px = self.filters[place], 2 * _BLOCK
+        filter_, side_px = self.filters[place], 2 * self._block
         whole = max(1, side_px // max(filter_.size))
         square = Image.new("RGB", (side_px, side_px), "white")
         shown = filter_.resize((whole * filter_.width, whole * filter_.height), Image.Resampling.NEAREST)

@@ -83,7 +83,8 @@ class DataAblation(Shown):
         parts = [f"Intact: {100 * self.effects.accuracy:.1f} % {what} ({right:,} of {self.images:,})"]
         if len(self.sets) == 1:
             return f"{parts[0]}; without: {points(-lost[0])} points."
-        parts.append(f"most costly {self.names[first]}: {points(-lost[first])} points")
+        costs = f"most costly {self.names[first]}: {points(-lost[first])} points"
+        parts.append(costs if lost[first] > 0 else "none costs any accuracy")
         if lost[last] < 0:
             parts.append(f"better without {self.names[last]}: {points(-lost[last])} points")
         return "; ".join(parts) + "."

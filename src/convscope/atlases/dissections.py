@@ -81,9 +81,9 @@ class Dissection(Shown):
     def subtitle(self) -> str:
         """What was counted as what."""
         return (
-            f"{self.photos} against {self.annotations}. Detector: IoU above {self.least:g} over all photos. Outlined: "
-            f"where the unit is above the level that it exceeds at {100 * self.level:g} % of all places; dashed: the "
-            "concept. Each row the photos that excite the unit most"
+            f"{self.photos}, {self.table.annotated:,} of them annotated: {self.annotations}. Detector: IoU above "
+            f"{self.least:g} over all of these. Outlined: where the unit is above the level that it exceeds at "
+            f"{100 * self.level:g} % of all places; dashed: the concept. Each row the photos that excite the unit most"
         )
 
     def picture(self) -> Image.Image:

@@ -75,6 +75,9 @@ class Dossier(Shown):
 
     def _exemplars(self) -> Image.Image:
         """A column an exemplar."""
+        if not self.patches.exemplars:
+            words = "It has no exemplar: no image gave it a finite value."
+            return text_block(words, 400 * _RATIO, _HEADING, pixel_ratio=_RATIO)
         shown = self._rows
         side = longest_side(self.patches.crops)
         rows: list[list[Cell]] = []
@@ -122,6 +125,8 @@ class Dossier(Shown):
     def figures(self) -> dict[str, str]:
         """What it does over all images, in words."""
         said, words = self.statistics, dict[str, str]()
+        if not np.isfinite(said["mean"]):
+            return {"values": "no finite value"}
         words["values"] = f"{number_text(said['minimum'])} to {number_text(said['maximum'])}"
         words["mean"] = f"mean {number_text(said['mean'])} ± {number_text(float(np.sqrt(said['variance'])))}"
         words["positive"] = f"above 0 at {percent(said['share_positive'])} of positions"

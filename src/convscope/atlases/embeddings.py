@@ -71,13 +71,13 @@ class Embedding(Shown):
     @property
     def title(self) -> str:
         """``1,000 images in layer3, by t-SNE``."""
-        name = self.projection.facts["method"].split(" by ")[0]
-        return f"{len(self.images):,} images in {self.layer}, by {name}"
+        return f"{len(self.images):,} images in {self.layer}, by {self.projection.facts['method']}"
 
     @property
     def subtitle(self) -> str:
         """Where from, how, and how much of the layer's neighbourhoods is left."""
-        how = ", ".join(f"{name} {value}" for name, value in self.projection.facts.items() if name != "method")
+        facts = [(name, value) for name, value in self.projection.facts.items() if name != "method"]
+        how = ", ".join(value if name == "program" else f"{name} {value}" for name, value in facts)
         method = f"by {self.projection.facts['method']}" + (f" ({how})" if how else "")
         parts = [f"{self.data}: the {self.units} units of {self.layer}, each averaged over its map, {method}"]
         if self.alike is not None:

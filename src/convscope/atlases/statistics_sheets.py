@@ -103,7 +103,7 @@ class LayerStatistics(Shown):
         """What is odd, in one line."""
         parts = [self.data_line]
         parts += [f"{len(self.dead)} dead ({_first(self.dead)})"] if self.dead else ["no dead unit"]
-        parts += [f"{len(self.alike)} pairs that share most patches"] if self.alike else []
+        parts += [_pairs(len(self.alike))] if self.alike else []
         parts += [f"NaN or infinite values in {_first(tuple(k for k, *_ in self.nonfinite))}"] if self.nonfinite else []
         return " · ".join(part for part in parts if part)
 
@@ -201,7 +201,7 @@ class NetworkStatistics(Shown):
             f"{len(self.layers)} layers, {units:,} units: the median, and a band that holds 80 % of a layer's units"
         ]
         parts += [f"{dead} dead"] if dead else []
-        parts += [f"{alike} pairs that share most patches"] if alike else []
+        parts += [_pairs(alike)] if alike else []
         return ". ".join([parts[0], *([", ".join(parts[1:])] if parts[1:] else [])]) + "."
 
     def facts(self) -> Mapping[str, str]:
@@ -228,6 +228,10 @@ def network_statistics(atlas: "Atlas") -> NetworkStatistics:
     if not layers:
         raise ConvscopeError(f"{atlas.path.name} has no layers")
     return NetworkStatistics(atlas.path.name, layers, stamp_of(atlas))
+
+
+def _pairs(count: int) -> str:
+    return f"{count} pair{'' if count == 1 else 's'} of units sharing most patches"
 
 
 def _median(values: np.ndarray) -> float | None:

@@ -238,6 +238,8 @@ def _cleaned(building: Path, note: Say) -> Generator[None]:
     except (UnwritableError, OtherRankError, KeyboardInterrupt):
         if (building / PLAN).is_file():
             note("the same command with --resume goes on from here")
+        else:  # nothing to go on from
+            _emptied(building)
         raise
     except NothingReadError:
         _emptied(building)

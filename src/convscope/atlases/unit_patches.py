@@ -37,6 +37,11 @@ class UnitPatches:
         return any(patch.image is not None for patch in self.deconvs)
 
     @property
+    def fires(self) -> bool:
+        """Whether any exemplar is above 0, so that there is something to reconstruct."""
+        return bool(self.exemplars) and self.exemplars[0][0] > 0
+
+    @property
     def range_line(self) -> str:
         """From the strongest exemplar to the last, ``31.2 to 24.8``."""
         if not self.exemplars:

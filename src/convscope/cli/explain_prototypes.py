@@ -64,7 +64,8 @@ class Prototyped:
             )  # fmt: skip
 
         asked = [name_part(self.asked)] if self.asked else []
-        kind = request.named(".".join(["prototypes", *asked, *([name_part(wanted)] if wanted else [])]))
+        # named otherwise than the sheet of `convscope prototypes`, which lies in the same folder
+        kind = request.named(".".join(["prototypes", *asked, name_part(wanted) or "methods"]))
         stem = name_part([self.atlas.path.stem])
         return Plan(kind, len(columns), _refused, whole, note, stem)
 

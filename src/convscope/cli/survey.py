@@ -66,7 +66,10 @@ Deconv = Annotated[
     bool, typer.Option("--deconv", rich_help_panel=_WHAT, help="Also each exemplar's deconvnet picture: takes longer.")
 ]
 BatchSize = Annotated[
-    int | None, typer.Option("--batch", min=1, max=1024, rich_help_panel=_RUN, show_default="8", help="Images a pass.")
+    int | None,
+    typer.Option(
+        "--batch", min=1, max=1024, rich_help_panel=_RUN, show_default="8 to 64, by size", help="Images a pass."
+    ),
 ]
 Shard = Annotated[
     int, typer.Option("--shard", min=1, rich_help_panel=_RUN, help="Images a part: what is lost when it is killed.")

@@ -11,7 +11,7 @@ such as its mean over the same data (``data_means``).
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,10 +21,11 @@ from torch import Tensor
 
 from convscope.answers import refusing_input
 from convscope.attribution.unit_values import layers_of, unit_axis, unit_part
-from convscope.dataset.ablation_effects import EffectSums, Sets, answers, outcome
+from convscope.dataset.ablation_effects import EffectSums, Outcome, Sets, answers, outcome
 from convscope.dataset.data_sums import Batch, Labelled, Summed, summed_over
 from convscope.dataset.head_effects import MeanHead, is_near, mean_head, single_units
 from convscope.dataset.image_sources import ImageSource
+from convscope.dataset.room import NoRoomError, Room
 from convscope.errors import ConvscopeError
 from convscope.network.branching import Branch, find_branch
 from convscope.network.loading import Network
@@ -35,6 +36,7 @@ from convscope.network.targets import Unit, class_logits
 from convscope.synthesis.keeping import NOTHING_KEPT, Keeper
 
 IMAGES = 8  # in one pass below the cut
+_READ_OFF = 4096  # rows of logits at once, where there is no pass
 _ROWS, _NUMBERS = 256, 2**19  # above it: as many at most, and as many as have 2 MiB at the cut: a core's cache
 
 
@@ -87,6 +89,9 @@ class _Group:
     sets: Sets
 
 
+_At = tuple[Branch, Tensor, MeanHead | None]
+
+
 class _Sweeper:
     """What is known of the network once a batch was seen, shared by the threads."""
 
@@ -95,6 +100,7 @@ class _Sweeper:
         self.groups = _grouped(plan.sets)
         self.branches: dict[tuple[tuple[str, ...], tuple[int, ...]], Branch] = {}
         self.heads: dict[tuple[int, tuple[int, ...]], MeanHead | None] = {}
+        self.limits: dict[int, int] = {}  # sets a pass, where more did not fit
         self.lock = threading.Lock()
 
     def of_batch(self, batch: Batch) -> EffectSums:
@@ -110,10 +116,35 @@ class _Sweeper:
         sums.begin(labels, is_right.gather(1, answers(before)[:, None])[:, 0].cpu().numpy())
         for group, branch in zip(self.groups, branches, strict=True):
             here, head = below[branch.cut], self.head(group, branch, x)
-            for first, part in _passes(group, max(1, (self.plan.rows or _rows(here)) // len(x))):
-                after = self.read_off(head, part, before, here) if head else self.without(part, branch, x, here)
-                sums.update(first, labels, outcome(before, after, is_right))
+
+            def without(sets: Sequence[tuple[Unit, ...]], at: _At = (branch, here, head)) -> Outcome:
+                branch, here, head = at
+                off = tuple(sets)
+                after = self.read_off(head, off, before, here) if head else self.without(off, branch, x, here)
+                return outcome(before, after, is_right)
+
+            first = group.first
+            rows = _READ_OFF if head else self.plan.rows or _rows(here)
+            for found in self.in_room(group, without, max(1, rows // len(x))):
+                sums.update(first, labels, found)
+                first += len(found.right)
         return sums
+
+    def in_room(
+        self, group: _Group, without: Callable[[Sequence[tuple[Unit, ...]]], Outcome], most: int
+    ) -> list[Outcome]:
+        """The group's sets, ``most`` a pass, or as many as there was room for."""
+        room = Room(without, min(most, self.limits.get(group.first, most)), 1)
+        try:
+            return room.run(group.sets)
+        except NoRoomError as error:
+            raise ConvscopeError(
+                f"a batch of images does not fit into memory above {' and '.join(group.layers)}; give a smaller input "
+                "(--size), or fewer threads"
+            ) from error
+        finally:
+            if room.limit < most:
+                self.limits[group.first] = room.limit
 
     def branch(self, group: _Group, x: Tensor) -> Branch:
         """Where the network is branched for these layers, found and proved for each size of image once."""
@@ -189,10 +220,6 @@ def _grouped(sets: Sets) -> list[_Group]:
 
 def _rows(below: Tensor) -> int:
     return min(_ROWS, _NUMBERS // max(1, below[0].numel()))
-
-
-def _passes(group: _Group, most: int) -> list[tuple[int, Sets]]:
-    return [(group.first + at, group.sets[at : at + most]) for at in range(0, len(group.sets), most)]
 
 
 def _off(layer: str, sets: Sets, values: Mapping[Unit, float] | None, images: int, size: tuple[int, int]) -> Edit:

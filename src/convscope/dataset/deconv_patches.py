@@ -7,6 +7,9 @@ Sizes differ by orders of magnitude from unit to unit, so each picture has its o
 the 98th percentile of abs(R) in the box, since patches are looked at small, where fine faint strokes are lost. A
 projection that is zero everywhere has no picture.
 
+Pitfall: where a network goes down by strided convolutions, not by max-pooling, there are no switches, and deep pictures
+show the filters' grid more than the photo (Springenberg et al. 2014, arXiv:1412.6806, section 4).
+
 Several winners go through the network together, from several images, each with its own seed. Before a picture is
 drawn the activation is set against the one that the survey found: another photo or network would give a plausible
 picture of something else.

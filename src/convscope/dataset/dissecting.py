@@ -76,7 +76,8 @@ def dissect_layers(
     if not annotated:
         raise ConvscopeError(f"{concepts.line}: none of them is of a photo of {source.line()} that can be used")
     return {
-        layer: _dissection(layer, tuple(concepts.names), levels[layer], found[layer], tails[layer]) for layer in layers
+        layer: _dissection(layer, tuple(concepts.names), levels[layer], found[layer], tails[layer], annotated)
+        for layer in layers
     }
 
 
@@ -197,9 +198,10 @@ def _dissection(
     level: tuple[Float[np.ndarray, " u"], Float[np.ndarray, " u"]],
     found: _Found,
     tail: UpperQuantiles,
+    annotated: int,
 ) -> LayerDissection:
     both, areas = np.zeros((tail.units, len(names)), np.int64), np.zeros(len(names), np.int64)
     count = len(found.overlaps.concept_areas)  # concepts that no photo shows within the crop come last, or not at all
     both[:, :count], areas[:count] = found.overlaps.intersections, found.overlaps.concept_areas
-    winners = found.winners.compute()
-    return LayerDissection(layer, names, *level, both, found.overlaps.unit_areas, areas, winners, tail.nonfinite)
+    counted = both, found.overlaps.unit_areas, areas
+    return LayerDissection(layer, names, *level, *counted, found.winners.compute(), annotated, tail.nonfinite)

@@ -49,7 +49,8 @@ class LayerDissection:
 
     ``thresholds (u,)`` are T, ``above (u,)`` the shares of activations that are above; ``intersections (u, c)``,
     ``unit_areas (u,)`` and ``concept_areas (c,)`` count mask cells over all annotated images; ``winners`` are the
-    annotated images of the largest activations. ``nonfinite (u,)``: activations that were NaN or infinite.
+    annotated images of the largest activations, ``annotated`` how many there were. ``nonfinite (u,)``: activations that
+    were NaN or infinite.
     """
 
     layer: str
@@ -60,6 +61,7 @@ class LayerDissection:
     unit_areas: Int[np.ndarray, " u"]
     concept_areas: Int[np.ndarray, " c"]
     winners: Candidates
+    annotated: int
     nonfinite: Int[np.ndarray, " u"]
 
     @property

@@ -130,7 +130,8 @@ def _t_sne(values: Float[np.ndarray, "n u"], seed: int, perplexity: float) -> Pr
         points, by = _scikit_t_sne(reduced, start, seed, perplexity), "scikit-learn"
     else:
         points, by = _open_t_sne(openTSNE, reduced, start, seed, perplexity), f"openTSNE {openTSNE.__version__}"
-    return Projection(points, "t-sne", {"method": f"t-SNE by {by}", "perplexity": f"{perplexity:g}", "seed": str(seed)})
+    facts = {"method": "t-SNE", "program": by, "perplexity": f"{perplexity:g}", "seed": str(seed)}
+    return Projection(points, "t-sne", facts)
 
 
 def _open_t_sne(
@@ -161,20 +162,21 @@ def _scikit_t_sne(
 def _umap(values: Float[np.ndarray, "n u"], seed: int, neighbours: int, min_distance: int | float) -> Projection:
     reduced, _ = pca(values, _COMPONENTS)
     how: dict[str, Any] = {"n_neighbors": neighbours, "min_dist": min_distance, "random_state": seed % 2**32}
+    how["init"] = _begun_at(reduced, 10.0).astype(np.float32)
     threads = torch.get_num_threads()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of packages that it could use, and does not need
         try:
             import umap
 
-            made = umap.UMAP(init=_begun_at(reduced, 10.0).astype(np.float32), n_jobs=1, **how).fit_transform(reduced)
+            made = umap.UMAP(n_jobs=1, **how).fit_transform(reduced)
         except ImportError:
             raise ConvscopeError(
                 "UMAP needs umap-learn, which is not installed: pip install 'convscope[umap]'; pca and t-sne do not"
             ) from None
         finally:
             torch.set_num_threads(threads)  # numba sets OpenMP's number, which is torch's too
-    facts = {"method": f"UMAP by umap-learn {umap.__version__}", "neighbours": str(neighbours)}
+    facts = {"method": "UMAP", "program": f"umap-learn {umap.__version__}", "neighbours": str(neighbours)}
     facts |= {"least distance": f"{min_distance:g}", "seed": str(seed)}
     return Projection(np.asarray(made, np.float64), "umap", facts)
 

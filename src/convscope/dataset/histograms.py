@@ -45,7 +45,8 @@ _TABLE = _bin_of_upper_bits()
 
 def bin_numbers(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """The bin of each value, ``NOWHERE`` for NaN and infinities."""
-    return _TABLE[np.ascontiguousarray(values, np.float32).view(np.uint32) >> 21]
+    upper = np.ascontiguousarray(values, np.float32).view(np.uint32) >> 21
+    return _TABLE.take(upper, mode="clip")  # nothing to clip, but twice as fast
 
 
 def counted(bins: NDArray[np.uint16]) -> NDArray[np.int64]:

@@ -6,7 +6,8 @@ Claim: reading many maps costs what moving them through the processor's cache co
 * **Long rows.** Adding up n short rows of u numbers is n short loops. A is read as ``(n / k, k u)`` instead, k
   positions to a row, and folded to ``(k, u)`` in the end. k is chosen for rows of a few thousand numbers, whose sums
   stay in the first cache; the n mod k positions that fill no row are added singly.
-* **Blocks.** All four sweeps go over one block, at most ``BLOCK`` numbers, before the next is touched.
+* **Near data.** All sweeps go over a few images, at most ``NEAR`` numbers, before the next are touched (``readings``
+  hands them over so), and over 255 rows at a time.
 
 Positive values are counted eight at a time: the comparison gives bytes of 0 or 1, and up to 255 of them add up in a
 byte, so that rows of bytes are added as 64-bit words.
@@ -25,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BLOCK = 320 * 1024  # numbers; with smaller blocks the calls cost more than a second-level cache of 1 MB spares
+NEAR = 2**20  # numbers, 4 MB; with less the calls cost more than nearer memory spares
 ROWS = 255  # so many ones add up in a byte
 CALLS = 25_000  # nanoseconds that the calls for a block take
 CANCELLED = 2.0**-6  # of the squares: six of float32's 24 bits are gone
@@ -48,24 +49,14 @@ def map_sums(maps: Array) -> Sums:
     b, n, u = maps.shape
     k = positions_a_row(n, u)
     rows, rest = maps[:, : n - n % k].reshape(b, n // k, k * u), maps[:, n - n % k :]
-    together = max(1, BLOCK // (n * u))  # images in a block
     with np.errstate(all="ignore"):
-        blocks = [_of_images(rows[i : i + together], rest[i : i + together], k) for i in range(0, b, together)]
-        found = blocks[0] if len(blocks) == 1 else [np.concatenate(each) for each in zip(*blocks, strict=True)]
-        minimum, total, squares, positive = found
-        return _finished(minimum, total, squares, positive, n)
-
-
-def _of_images(rows: Array, rest: Array, k: int) -> tuple[Array, ...]:
-    """Minimum, sum, sum of squares and count of positive ones of whole images: their rows, and single positions."""
-    height = min(ROWS, max(1, BLOCK // rows[0, 0].size))
-    low, total, squares, positive = _of_block(rows[:, :height], k)
-    parts = [(rows[:, top : top + height], k) for top in range(height, rows.shape[1], height)]
-    for part, positions in [*parts, (rest, 1)][: None if rest.size else -1]:
-        more = _of_block(part, positions)
-        np.minimum(low, more[0], out=low)
-        total, squares, positive = total + more[1], squares + more[2], positive + more[3]
-    return low, total, squares, positive
+        low, total, squares, positive = _of_block(rows[:, :ROWS], k)
+        parts = [(rows[:, top : top + ROWS], k) for top in range(ROWS, n // k, ROWS)]
+        for part, positions in [*parts, (rest, 1)][: None if n % k else -1]:
+            more = _of_block(part, positions)
+            np.minimum(low, more[0], out=low)
+            total, squares, positive = total + more[1], squares + more[2], positive + more[3]
+        return _finished(low, total, squares, positive, n)
 
 
 def _of_block(block: Array, k: int) -> tuple[Array, Array, Array, Array]:
@@ -105,7 +96,7 @@ def positions_a_row(n: int, u: int) -> int:
         cold = 0.15 if row > 6000 else 0.0  # the sums of a row leave the first cache
         uneven = 0.2 if row % 8 else 0.0
         blocks = CALLS / (ROWS * row) if rows > ROWS else 0.0
-        single = CALLS / max(n * u, BLOCK) + 0.5 * rest / n if rest else 0.0
+        single = CALLS / max(n * u, NEAR) + 0.5 * rest / n if rest else 0.0
         return 65 / row + 4 / rows + cold + uneven + blocks + single
 
     return min(range(1, min(n, ROWS) + 1), key=cost)
@@ -122,7 +113,7 @@ _buffers = _Buffers()
 def _buffer(size: int) -> NDArray[np.uint8]:
     """Bytes of this thread's own, the same every time: fresh memory would have to be cleared by the system."""
     if len(_buffers.bytes) < size:
-        _buffers.bytes = np.empty(max(size, BLOCK), np.uint8)
+        _buffers.bytes = np.empty(max(size, NEAR), np.uint8)
     return _buffers.bytes
 
 

@@ -27,7 +27,7 @@ from convscope.dataset.image_sources import ImageSource
 from convscope.dataset.mean_patterns import pattern_of
 from convscope.dataset.plan import Plan, PlannedImage
 from convscope.dataset.readings import Readings, read_units
-from convscope.dataset.room import NoRoomError, Room
+from convscope.dataset.room import NoRoomError, Room, is_out_of_memory
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.loading import Network, one_input
@@ -128,6 +128,10 @@ class NetworkPasses:
             x = one_input(self.net.preprocess(found.image))
         except ConvscopeError as error:
             return replace(row, refused=str(error))
+        except Exception as error:  # a transform of the user's own may raise anything on one odd photo
+            if is_out_of_memory(error):
+                raise ConvscopeError(f"not enough memory to read {image.name}; use fewer threads") from error
+            return replace(row, refused=f"the network's transform failed: {error or type(error).__name__}")
         return Shown(replace(row, input_size=(x.shape[2], x.shape[3])), x)
 
     def _one_size(self, group: Sequence[Shown]) -> Sequence[Pass | ImageRow]:

@@ -25,7 +25,9 @@ from convscope.network.loading import Network
 from convscope.stamps import versions
 from convscope.writing import file_aside
 
-BATCH, SHARD, FEATURES, TOP = 8, 256, 4096, 9
+SHARD, FEATURES, TOP = 256, 4096, 9
+NUMBERS = 8 * 3 * 224 * 224  # of network input in one batch: larger ones leave the cache, smaller ones are all calls
+FEWEST, MOST = 8, 64
 PATTERN_BYTES = 64 << 20  # mean patterns beyond that are kept only where asked for: one float64 a class, unit and cell
 
 
@@ -52,7 +54,7 @@ def make_plan(
         layers: names (``#k`` for the k-th call), patterns (``features.*``) or ``all``; None: all convolutions that run.
         top: exemplars a unit.
         per_image: at most so many of one image.
-        batch: images a pass; 8 unless given.
+        batch: images a pass; unless given 8 of 224 x 224 pixels, more of smaller ones, 64 at most.
         shard: images a part.
         features: at most so many images have their pooled activations kept.
         patterns: layers, likewise, of those above, whose mean maps a class are kept; None: the last one that has maps,
@@ -90,9 +92,12 @@ def _settings(
     patterns: Sequence[str] | str | None = None,
     labels: str = "auto",
 ) -> tuple[Plan, DataLabels]:
-    batch = BATCH if batch is None else batch
-    _refuse_small(top=top, per_image=per_image, batch=batch, shard=shard, features=features)
-    chosen = choose_layers(net.module, run_layers(net.module, _first_input(net, source)), layers)
+    _refuse_small(
+        top=top, per_image=per_image, batch=FEWEST if batch is None else batch, shard=shard, features=features
+    )
+    x = _first_input(net, source)
+    batch = min(MOST, max(FEWEST, NUMBERS // x.numel())) if batch is None else batch
+    chosen = choose_layers(net.module, run_layers(net.module, x), layers)
     found = data_labels(source, net.classes, labels)
     plan = Plan(
         layers=tuple(layer.name for layer in chosen),
@@ -164,7 +169,8 @@ def _write_images(folder: Path, source: ImageSource, labels: DataLabels, shard: 
             at, count = at + len(line), count + 1
             if count % shard == 0:
                 offsets.append(at)
-    offsets.append(at)
+    if count % shard:
+        offsets.append(at)
     with file_aside(folder / OFFSETS) as file:
         file.write(np.array(offsets, "<u8").tobytes())
     return count, digest.hexdigest()[:16]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convscope.dataset.histograms import bin_numbers
-from convscope.dataset.map_sums import map_sums, map_sums_on_device, two_pass, unit_rows
+from convscope.dataset.map_sums import NEAR, Sums, map_sums, map_sums_on_device, two_pass, unit_rows
 from convscope.dataset.peaks import largest, peaks
 from convscope.errors import ConvscopeError
 from convscope.network.token_grids import as_maps
@@ -127,14 +127,34 @@ def read_units(
     if 0 in as_given.shape:
         raise ConvscopeError(f"layer {layer!r} gives {tuple(output.shape)}: no values at all")
     maps = as_given.permute(0, 2, 3, 1).contiguous().view(b, h * w, u)
-    sums = map_sums(maps.numpy()) if maps.device.type == "cpu" else map_sums_on_device(maps)
-    values, places = peaks(maps, (h, w), per_image)
-    taken = maps[:, torch.from_numpy(sample_places(h * w, sample)).to(maps.device)].cpu().numpy()
+    values, places, sums = _near(maps, (h, w), per_image)
+    taken = _sampled(maps, sample_places(h * w, sample))
     found = Readings(values, *_coordinates(places, w), *sums[:4], *_of_sample(taken), (h, w))
     if sums.is_safe.all():
         return found
     images, units = np.nonzero(~sums.is_safe)
     return _with_care(found, maps, images, units)
+
+
+def _near(maps: Tensor, shape: tuple[int, int], m: int) -> tuple[NDArray[np.float32], NDArray[np.int64], Sums]:
+    """Peaks and sums, on a CPU a few images at a time: what the first sweep brought near, the others find there."""
+    if maps.device.type != "cpu":
+        return *peaks(maps, shape, m), map_sums_on_device(maps)
+    few = max(1, NEAR // maps[0].numel())
+    values, places, sums = zip(
+        *((*peaks(each, shape, m), map_sums(each.numpy())) for each in maps.split(few)), strict=True
+    )
+    if len(sums) == 1:
+        return values[0], places[0], sums[0]
+    joined = Sums(*(np.concatenate(each) for each in zip(*sums, strict=True)))
+    return np.concatenate(values, 1), np.concatenate(places, 1), joined
+
+
+def _sampled(maps: Tensor, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    """``(b, s, u)`` of maps ``(b, n, u)``."""
+    if maps.device.type == "cpu":
+        return np.take(maps.numpy(), places, axis=1)
+    return maps[:, torch.from_numpy(places).to(maps.device)].cpu().numpy()
 
 
 def _of_sample(taken: NDArray[np.float32]) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:

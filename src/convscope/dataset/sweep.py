@@ -28,6 +28,7 @@ on the plan, the network and the photos alone. Nothing grows with the number of 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -73,8 +74,13 @@ def sweep(
     threads = threads or cores()
     part, done = _Part(plan), 0
     passes = NetworkPasses(net, source, plan, threads)
-    with one_thread_each(), passes.watching():
-        for batch in in_order(_batches(shard.images, plan.batch), passes.run, threads):
+    # closing: the threads' last passes end before the hooks go, also where on_step or Ctrl-C ends the sweep
+    with (
+        one_thread_each(),
+        passes.watching(),
+        closing(in_order(_batches(shard.images, plan.batch), passes.run, threads)) as batches,
+    ):
+        for batch in batches:
             part.add(batch)
             done += len(batch)
             if on_step is not None:

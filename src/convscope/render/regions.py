@@ -13,7 +13,7 @@ from convscope.errors import ConvscopeError
 
 OUTLINE, DARK, LIGHT = (255, 214, 10), (25, 25, 25), (255, 255, 255)
 _KEPT_OUTSIDE = 0.42  # of the photo's lightness
-_DASH_PX = 7
+_DASH_PX = 9
 
 
 def region_on(
@@ -28,17 +28,16 @@ def region_on(
     Raises:
         ConvscopeError: a region of another size than the photo.
     """
-    for each in (region, region if other is None else other):
-        if each.shape != (photo.height, photo.width):
-            raise ConvscopeError(
-                f"a region of {each.shape[1]} x {each.shape[0]} pixels does not lie on a photo of "
-                f"{photo.width} x {photo.height}"
-            )
+    if region.shape != (photo.height, photo.width):
+        raise ConvscopeError(
+            f"a region of {region.shape[1]} x {region.shape[0]} pixels does not lie on a photo of "
+            f"{photo.width} x {photo.height}"
+        )
     pixels = np.asarray(photo.convert("RGB")).astype(np.float32)
     pixels[~region] *= _KEPT_OUTSIDE
     if other is not None:
         down, across = np.indices(region.shape)
-        dash, border = (down + across) // _DASH_PX % 2 == 0, _border(other, width_px)
+        dash, border = (down + 2 * across) // _DASH_PX % 2 == 0, _border(other, width_px)
         pixels[border & dash], pixels[border & ~dash] = LIGHT, DARK
     pixels[_grown(region, max(1, width_px // 2)) & ~region] = DARK
     pixels[_border(region, width_px)] = OUTLINE

@@ -58,7 +58,9 @@ def scatter(
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
-def placed(points: Float[np.ndarray, "n 2"], side: float, margin: float = _MARGIN) -> Float[np.ndarray, "n 2"]:
+def placed(
+    points: Float[np.ndarray, "n 2"], side: int | float, margin: int | float = _MARGIN
+) -> Float[np.ndarray, "n 2"]:
     """(x, y) within a square of ``side``, y downwards, both axes on one scale, in the middle."""
     low, high = points.min(0), points.max(0)
     span = float((high - low).max()) or 1.0
@@ -66,7 +68,7 @@ def placed(points: Float[np.ndarray, "n 2"], side: float, margin: float = _MARGI
     return np.stack([at[:, 0], side - at[:, 1]], 1)
 
 
-def _prepare(axes: Axes, side: float, names: tuple[str, str]) -> None:
+def _prepare(axes: Axes, side: int | float, names: tuple[str, str]) -> None:
     axes.set(xlim=(0, side), ylim=(side, 0), xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_color(FAINT)
@@ -84,7 +86,9 @@ def _draw(axes: Axes, at: Float[np.ndarray, "n 2"], mark: Mark, size: float) -> 
     axes.scatter(at[:, 0], at[:, 1], s=size, c=mark.colour, marker=mark.shape, linewidths=0, alpha=0.75, zorder=3)
 
 
-def _write_names(axes: Axes, groups: dict[str, Float[np.ndarray, "n 2"]], marks: dict[str, Mark], side: float) -> None:
+def _write_names(
+    axes: Axes, groups: dict[str, Float[np.ndarray, "n 2"]], marks: dict[str, Mark], side: int | float
+) -> None:
     shown = sorted(groups, key=lambda name: (-len(groups[name]), name))[:MOST_NAMES]
     if not shown:
         return
@@ -110,22 +114,26 @@ def _write_names(axes: Axes, groups: dict[str, Float[np.ndarray, "n 2"]], marks:
         )
 
 
-def apart(middles: Float[np.ndarray, "n 2"], sizes: Float[np.ndarray, "n 2"], side: float) -> Float[np.ndarray, "n 2"]:
+def apart(
+    middles: Float[np.ndarray, "n 2"], sizes: Float[np.ndarray, "n 2"], side: int | float
+) -> Float[np.ndarray, "n 2"]:
     """Boxes (width, height) near their middles, pushed until none lies over another, all within the square.
 
     Two that overlap part along the axis on which they overlap less, half the way each. Where there is no room for all,
     what is left of the overlap stays.
     """
-    at, half = middles.astype(np.float64).copy(), sizes / 2
-    at[:, 1] += 1e-3 * np.arange(len(at))  # two in one place have to part somewhere
+    half, number = sizes / 2, np.arange(len(middles))
+    at = np.clip(middles.astype(np.float64), half, side - half)
+    before = np.where(number[:, None] < number, -1.0, 1.0)[..., None]  # two in one place have to part somewhere
     for _ in range(_ROUNDS):
         gap = at[:, None] - at[None]
         over = half[:, None] + half[None] - np.abs(gap)
-        over[np.arange(len(at)), np.arange(len(at))] = 0
+        over[number, number] = 0
         touching = over.min(2) > 1e-6
         if not touching.any():
             break
         down = over[..., 1] <= over[..., 0]
-        push = np.where(touching[..., None], np.stack([~down, down], 2) * np.sign(gap) * over / 2, 0)
+        way = np.where(gap == 0, before, np.sign(gap))
+        push = np.where(touching[..., None], np.stack([~down, down], 2) * way * over / 2, 0)
         at = np.clip(at + 0.6 * push.sum(1), half, side - half)
     return at

@@ -34,7 +34,7 @@ def locked(folder: Path) -> Generator[None]:
         UnwritableError: the folder cannot be made or written into.
     """
     writable_folder(folder)
-    made = not folder.exists()
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, timeout=0)
@@ -51,9 +51,9 @@ def locked(folder: Path) -> Generator[None]:
         with suppress(OSError):  # while it is still held: whoever opened it meanwhile is refused, as is right
             (folder / LOCK).unlink(missing_ok=True)
         lock.release()
-        if made:
-            with suppress(OSError):
-                folder.rmdir()
+        with suppress(OSError):  # something is in it
+            for path in made:
+                path.rmdir()
 
 
 def beside(folder: Path) -> Path:

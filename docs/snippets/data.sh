@@ -1,0 +1,2 @@
+convscope survey photos --out photos.atlas --labels none --no-pictures
+convscope survey photos --out groups.atlas --labels groups --no-pictures

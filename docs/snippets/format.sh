@@ -1,0 +1,3 @@
+convscope survey photos --out photos.atlas
+convscope export photos.atlas --csv tables
+convscope export photos.atlas --csv tables --parquet tables

@@ -1,0 +1,127 @@
+"""Embeddings as results. Oracles: features pooled by a plain hook; classes known beforehand; an atlas of the data."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from convscope.atlases.embeddings import Embedding, embed_atlas, embed_data
+from convscope.atlases.surveying import survey
+from convscope.dataset.embedding import pca
+from convscope.dataset.image_sources import source_of
+from convscope.dataset.pooled_features import pooled_features
+from convscope.errors import ConvscopeError
+from convscope.network.pictures import read_image
+from tests import friendly
+from tests.atlases.surveyed import CLASSES, photo_folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photo_folder(tmp_path_factory.mktemp("embedded") / "photos", 24, corrupt=5)
+
+
+def by_hand(photos: Path, layer: str) -> tuple[list[str], np.ndarray]:
+    net, seen = friendly.network(), []
+    handle = net.module.get_submodule(layer).register_forward_hook(lambda *a: seen.append(a[2].mean((2, 3))[0].numpy()))
+    names = sorted(p.relative_to(photos).as_posix() for p in photos.rglob("*.png") if "05" not in p.name)
+    with torch.no_grad():
+        for name in names:
+            net.module(net.input_of(read_image(photos / name)))
+    handle.remove()
+    return names, np.stack(seen)
+
+
+def test_features_are_the_means_of_the_maps_and_a_sample_is_spread_over_all(photos: Path) -> None:
+    left_out: dict[str, str] = {}
+    source, names = source_of(photos), by_hand(photos, "conv2")[0]
+    found, features = pooled_features(friendly.network(), source, "conv2", skipped=left_out.__setitem__, batch=5)
+    assert found == names
+    assert [Path(name).name for name in left_out] == ["05.png"]
+    np.testing.assert_allclose(features, by_hand(photos, "conv2")[1], atol=1e-6)
+    some, fewer = pooled_features(friendly.network(), source, "conv2", skipped=left_out.__setitem__, most=7)
+    assert some == [name for number, name in enumerate(source.names()) if number % 4 == 0]  # ceil(24 / 7) = 4
+    np.testing.assert_allclose(fewer, features[[names.index(name) for name in some]], atol=1e-7)
+
+
+def test_straight_from_photos(photos: Path) -> None:
+    found = embed_data(friendly.network(), photos, "conv2", "pca")
+    names, features = by_hand(photos, "conv2")
+    np.testing.assert_allclose(found.points, pca(features)[0], atol=1e-6)
+    assert found.images == tuple(names)
+    assert found.classes == tuple(name.split("/")[0] for name in names)
+    assert found.named == tuple(sorted(CLASSES))
+    assert found.alike is not None
+    assert set(found.left_out) == {"crane/05.png"}
+    assert found.title == "23 images in conv2, by PCA"
+
+
+def test_an_atlas_gives_the_same_as_its_photos(photos: Path, tmp_path: Path) -> None:
+    net = friendly.network()
+    atlas = survey(net, photos, tmp_path / "a.atlas", ["conv1", "conv2"], pictures=False)
+    for layer in ("conv1", "conv2"):
+        ours, straight = embed_atlas(atlas, layer, "pca"), embed_data(net, photos, layer, "pca")
+        assert ours.images == straight.images
+        assert ours.classes == straight.classes
+        np.testing.assert_allclose(ours.points, straight.points, atol=1e-6)
+        assert ours.thumbnails.keys() == straight.thumbnails.keys()
+    assert embed_atlas(atlas, method="pca").layer == "conv2"
+    with pytest.raises(ConvscopeError, match="no layer 'conv9'"):
+        embed_atlas(atlas, "conv9")
+
+
+def test_an_atlas_whose_photos_are_gone_has_its_points_and_says_so(photos: Path, tmp_path: Path) -> None:
+    moved = photo_folder(tmp_path / "photos", 6)
+    atlas = survey(friendly.network(), moved, tmp_path / "a.atlas", ["conv2"], pictures=False)
+    moved.rename(tmp_path / "elsewhere")
+    notes: list[str] = []
+    found = embed_atlas(atlas, method="pca", on_note=notes.append)
+    assert not found.thumbnails
+    assert "no thumbnails" in notes[0]
+    assert found.picture().width < embed_atlas(atlas, method="pca", data=tmp_path / "elsewhere").picture().width
+    with pytest.raises(ConvscopeError, match="nowhere"):
+        embed_atlas(atlas, method="pca", data=tmp_path / "nowhere")
+
+
+@pytest.fixture(scope="module")
+def found(photos: Path) -> Embedding:
+    return embed_data(friendly.network(), photos, "conv2", "t-sne", seed=3)
+
+
+def test_the_sheet_says_how_it_was_made_and_what_is_left(found: Embedding) -> None:
+    assert "perplexity 7, seed 3" in found.subtitle
+    assert found.alike is not None
+    assert f"{100 * found.alike[1]:.0f} % on this page" in found.subtitle
+    assert "by t-SNE (openTSNE 1." in found.subtitle
+    picture = found.picture()
+    assert picture.size[0] > 2000
+    colours = {colour for _, colour in picture.getcolors(picture.width * picture.height) or ()}
+    for place, small in found.thumbnails.items():
+        assert max(small.size) <= 96
+        assert found.images[place] in found.images
+    assert len(colours) > 100
+
+
+def test_it_saves_and_speaks(found: Embedding, tmp_path: Path) -> None:
+    with np.load(found.save(tmp_path / "one.npz")) as arrays:
+        np.testing.assert_array_equal(arrays["points"], found.points)
+        assert arrays["images"].tolist() == list(found.images)
+    row = json.loads(json.dumps(found.as_json()))["points"][2]
+    assert row == {
+        "image": found.images[2],
+        "class": found.classes[2],
+        "x": found.points[2, 0],
+        "y": found.points[2, 1],
+    }
+    with Image.open(found.save(tmp_path / "one.png")) as picture:
+        assert picture.size == found.picture().size
+
+
+def test_without_labels_there_is_no_share_and_nothing_is_named(photos: Path) -> None:
+    found = embed_data(friendly.network(), photos, "conv2", "pca", labels="none", thumbnails=False)
+    assert (found.alike, found.named, found.thumbnails) == (None, (), {})
+    assert "of its class" not in found.subtitle
+    assert found.picture().size[0] > 1000

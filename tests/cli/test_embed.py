@@ -1,0 +1,85 @@
+"""``convscope embed``. The layouts are proved in ``tests/dataset``; here the command asks for the right ones."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import convscope as cs
+from convscope.atlases.embeddings import embed_data
+from tests.atlases.surveyed import photo_folder
+from tests.cli.test_explain_refusals import refused
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photo_folder(tmp_path_factory.mktemp("embedded") / "photos", 12)
+
+
+@pytest.fixture(scope="module")
+def atlas(data: Path, net: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("atlases") / "a.atlas"
+    with torch.random.fork_rng(devices=[]):
+        cs.survey(cs.load(net), data, out, ["0", "2"], labels="groups", pictures=False).close()
+    return out
+
+
+def test_photos_are_laid_out_and_drawn(cli, data: Path, net: str) -> None:
+    args = ("--model", net, "--layer", "0,3", "--method", "pca", "--labels", "groups", "--json", "--save", "npz,png")
+    found = json.loads(cli("embed", data, *args).stdout)
+    with torch.random.fork_rng(devices=[]):
+        network = cs.load(net)
+    for entry, layer in zip(found, ("0", "3"), strict=True):
+        expected = embed_data(network, data, layer, "pca", labels="groups")
+        assert entry["files"] == [f"convscope-out/photos.net.py~make.{layer}.pca.{end}" for end in ("npz", "png")]
+        assert [row["image"] for row in entry["points"]] == list(expected.images)
+        assert {row["class"] for row in entry["points"]} == set(expected.named)
+        with np.load(entry["files"][0]) as arrays:
+            np.testing.assert_allclose(arrays["points"], expected.points, atol=1e-6)
+        with Image.open(entry["files"][1]) as sheet:
+            assert sheet.width > 2000
+
+
+def test_an_atlas_has_its_features_and_classes(cli, atlas: Path) -> None:
+    result = cli("embed", atlas, "--method", "t-sne", "--perplexity", 3, "--seed", 5, "--no-thumbnails")
+    lines = result.stdout.splitlines()
+    assert lines[-1] == "convscope-out/a.atlas.2.t-sne.perplexity-3.seed-5.png"
+    assert lines[1].split()[0] == "2"
+    assert lines[1].split()[-4:-2] == ["12", "3"]
+    assert result.stderr == ""
+    again = json.loads(cli("embed", atlas, "--perplexity", 3, "--seed", 5, "--save", "npz", "--json").stdout)
+    assert again[0]["perplexity"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--method", "tsne"], "--method 'tsne' is none of pca, t-sne, umap; did you mean 't-sne'"),
+        (["--method", "pca", "--perplexity", "3"], "--perplexity is of t-sne, not of pca"),
+        (["--neighbours", "3"], "--neighbours is of umap, not of t-sne"),
+        (["--method", "pca", "--seed", "3"], "--seed changes nothing of pca"),
+        (["--perplexity", "5", "--labels", "groups"], "of 12 images it is at least 1 and at most 3"),
+        (["--layer", "9"], "no layer '9'"),
+        (["--data", "x"], "is no atlas: it is the data itself: leave out --data"),
+        (["--labels", "folders"], "are no class of the network"),
+    ],
+)
+def test_refusals_leave_no_files(cli, tmp_path: Path, data: Path, net: str, args: list[str], message: str) -> None:
+    line = refused(lambda _, *rest, code: cli("embed", *rest, code=code), tmp_path, data, "--model", net, *args)
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--model", "x"], "is an atlas, which has that already: leave out --model"),
+        (["--labels", "none"], "leave out --labels"),
+        (["--layer", "2,7"], "no layer '7'"),
+    ],
+)
+def test_what_an_atlas_has_already_is_refused(cli, tmp_path: Path, atlas: Path, args: list[str], message: str) -> None:
+    line = refused(lambda _, *rest, code: cli("embed", *rest, code=code), tmp_path, atlas, *args)
+    assert message in line
