@@ -8,6 +8,7 @@ classes of Tiny ImageNet in ``train`` and ``val``. WORK takes what is unpacked a
 with them.
 """
 
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from convscope.results import Shown
 RELUS = [f"features.{number}" for number in (1, 3, 6, 8, 11, 13, 16, 18)]
 BLOCKS = [f"layer{stage}.{block}" for stage in (1, 2, 3) for block in range(3)]
 LAST, UNIT = RELUS[-1], "features.18:220"
+NEAR = (220, 101, 9, 19)  # units of it
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,9 @@ class Work:
     @cached_property
     def cifar(self) -> cs.Atlas:
         """The ResNet over 1,000 test images."""
-        models = self.folder / "models"
-        spec, weights = f"{models / 'cifar_resnet.py'}:resnet20", models / "cifar10_resnet20.safetensors"
-        return self._survey(cs.load(spec, weights), self.folder / "data" / "cifar10_test", BLOCKS, "cifar")
+        with contextlib.chdir(self.folder / "models"):  # so that the pictures' footers have no path
+            net = cs.load("cifar_resnet.py:resnet20", "cifar10_resnet20.safetensors")
+        return self._survey(net, self.folder / "data" / "cifar10_test", BLOCKS, "cifar")
 
     def _survey(self, net: cs.Network, images: Path, layers: list[str], name: str) -> cs.Atlas:
         return cs.survey(net, images, self.work / f"{name}.atlas", layers, resume=True, on_note=print)
@@ -58,27 +60,26 @@ class Work:
 
 def explained(atlas: cs.Atlas, classes: list[str]) -> Shown:
     """What ``convscope explain --prototypes`` draws."""
-    chosen = prototype_photos(
-        atlas.path, None, classes, {}, model=[], weights=[], trust_pickle=False, device=None
-    )
+    chosen = prototype_photos(atlas.path, None, classes, {}, model=[], weights=[], trust_pickle=False, device=None)
     plan = chosen.plan(methods=["grad-cam", "guided-grad-cam", "occlusion"], layers=[], shared=None, options={})
-    return plan.whole(chosen.photos.opened(), None)
+    if plan.whole_folder is None:
+        raise AssertionError("prototypes make one sheet of all classes")
+    return plan.whole_folder({name: read() for name, read in chosen.photos.readers.items()}, print)
 
 
 DRAWN: dict[str, Callable[[Work], Shown]] = {
-    "statistics-classes": lambda w: class_activations(w.tiny, LAST),
-    "statistics-cifar": lambda w: class_activations(w.cifar, "layer3.2"),
-    "statistics-difference": lambda w: class_activations(w.tiny, LAST, rank="difference"),
+    "statistics-classes": lambda w: class_activations(w.cifar, "layer3.2"),
     "statistics-patterns": lambda w: mean_patterns(w.tiny, LAST),
     "statistics-network": lambda w: network_statistics(w.tiny),
     "statistics-layer": lambda w: layer_statistics(w.tiny, LAST),
     "statistics-unit": lambda w: unit_statistics(w.tiny, UNIT),
-    "neighbours": lambda w: neighbours(w.tiny, [LAST], top=5, most=5),
+    "neighbours": lambda w: neighbours(w.tiny, [f"{LAST}:{unit}" for unit in NEAR], top=5),
     "prototypes": lambda w: prototypes(w.tiny),
     "prototypes-cifar": lambda w: prototypes(w.cifar),
     "suspects": lambda w: suspects(w.tiny, 15),
     "confusion-cifar": lambda w: confusions(w.cifar),
     "confusion": lambda w: confusions(w.tiny),
+    "prototypes-explained": lambda w: explained(w.tiny, ["beacon", "monarch", "school bus", "spider web"]),
 }
 
 
