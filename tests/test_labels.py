@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from convscope.errors import ConvscopeError
-from convscope.labels import Label, labels_of, read_expected
+from convscope.labels import Label, labels_of, read_expected, without_wordnet_number
 
 CLASSES = ["tabby", "king penguin", "Lion", "crane", "cow", "ox", "crane", "boeing 747"]
 FOLDER = Path("photos")
@@ -23,6 +23,12 @@ def label(name: str, source: str = "names") -> Label:
 )  # fmt: skip
 def test_wordnet_numbers_and_counters_are_no_part_of_a_name(name: str) -> None:
     assert label(name) == Label("tabby", frozenset([0]))
+
+
+def test_a_wordnet_number_with_no_name_after_it_stays() -> None:
+    names = {"n02123045_tabby": "tabby", "n02056570-king_penguin ": "king_penguin", " n02056570": "n02056570"}
+    names |= {"n02056570_": "n02056570_", "n0205657_cat": "n0205657_cat", "tabby_n02123045": "tabby_n02123045"}
+    assert {name: without_wordnet_number(name) for name in names} == names
 
 
 def test_case_and_underscores_do_not_matter() -> None:

@@ -40,7 +40,8 @@ print(tables.execute(QUERY).fetchall())
 
 # blobs: quantiles are float64, the histogram deflated int64, unit_classes float32 with one number a data class
 about = {key: json.loads(value) for key, value in tables.execute("SELECT * FROM about")}
-histogram, quantiles = tables.execute("SELECT histogram, quantiles FROM units WHERE layer = 7 AND unit = 105").fetchone()
+QUERY = "SELECT histogram, quantiles FROM units WHERE layer = 7 AND unit = 105"
+histogram, quantiles = tables.execute(QUERY).fetchone()
 counts = np.frombuffer(zlib.decompress(histogram), "<i8")
 print(dict(zip(about["quantiles"], np.frombuffer(quantiles, "<f8"), strict=True)), counts.sum())
 (means,) = tables.execute("SELECT mean FROM unit_classes WHERE layer = 7 AND unit = 105").fetchone()

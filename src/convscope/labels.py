@@ -138,8 +138,14 @@ def _label_of(text: str, known: ClassNames, table: Path) -> Label:
     return Label(text.strip(), frozenset(right))
 
 
+def without_wordnet_number(text: str) -> str:
+    """``n02123045_tabby`` -> ``tabby``; a number with no name after it stays."""
+    bare = text.strip()
+    return re.sub(r"^n\d{8}[_ -]", "", bare) or bare
+
+
 def _forms(text: str) -> list[str]:
-    bare = re.sub(r"^n\d{8}[_ -]", "", text.strip())
+    bare = without_wordnet_number(text)
     return [bare, re.sub(r"[ _-]*\(?\d+\)?$", "", bare)]
 
 

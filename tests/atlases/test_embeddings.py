@@ -82,6 +82,12 @@ def test_an_atlas_whose_photos_are_gone_has_its_points_and_says_so(photos: Path,
     assert not found.thumbnails
     assert "no thumbnails" in notes[0]
     assert found.picture().width < embed_atlas(atlas, method="pca", data=tmp_path / "elsewhere").picture().width
+    photo_folder(tmp_path / "others" / "deeper", 6)
+    found = embed_atlas(atlas, method="pca", data=tmp_path / "others", on_note=notes.append)
+    assert not found.thumbnails
+    assert notes[-1] == (
+        "no thumbnails: none of the photos can be read from 6 photos in others; say with --data where they are"
+    )
     with pytest.raises(ConvscopeError, match="nowhere"):
         embed_atlas(atlas, method="pca", data=tmp_path / "nowhere")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import convscope as cs
 from convscope.atlases import surveying
@@ -455,3 +456,17 @@ def test_a_network_that_was_loaded_can_be_loaded_again_and_a_live_module_cannot(
     loaded = cs.survey(cs.load(), tmp_path / "in", tmp_path / "b.atlas", "features.0", labels="none", **SMALL)
     assert loaded.about["network"]["spec"] == "bundled:tiny50"
     assert loaded.about["stamp"]["command"] == ""
+
+
+def test_a_photo_that_has_changed_since_the_pass_gives_no_crops(net: cs.Network, tmp_path: Path) -> None:
+    photos, out = photo_folder(tmp_path / "photos"), tmp_path / "made.atlas"
+
+    def change(what: str, done: int, every: int) -> None:
+        if what == "reduce layers" and done == every:
+            for path in photos.glob("*/*.png"):
+                Image.new("RGB", (14, 13)).save(path)
+
+    with pytest.raises(ConvscopeError, match="not the picture that it was"):
+        cs.survey(net, photos, out, **SMALL, on_step=change)
+    with pytest.raises(ConvscopeError, match="not finished"):
+        cs.open_atlas(out)

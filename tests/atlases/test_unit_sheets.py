@@ -88,6 +88,32 @@ def test_what_is_odd_is_said(tmp_path: Path) -> None:
         {"unit": "conv2:1", "correlation": -0.5, "class": "crane", "shared_patches": 0},
     ]
     assert unit_statistics(atlas, "conv2:2").odd == (5, 2)
+    assert network_statistics(atlas).line.endswith(
+        "1 dead, 1 pair of units sharing most patches, 1 with NaN or infinite values."
+    )
+
+
+def test_a_unit_without_a_finite_value_is_drawn_and_says_so(
+    surveyed: tuple[Atlas, FakeAtlas], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = surveyed[0].statistics("relu2:1")
+    nothing = dict.fromkeys(("mean", "variance", "share_positive", "maximum", "minimum", "selectivity"), float("nan"))
+    edges, counts = kept["histogram"]
+    nothing |= {"histogram": (edges, 0 * counts), "quantiles": {0.5: float("nan")}, "by_class": {}, "class": None}
+    monkeypatch.setattr(Atlas, "statistics", lambda *_: {**kept, **nothing})
+    made = unit_statistics(surveyed[0], "relu2:1")
+    assert made.line.startswith("no finite value")
+    assert made.picture().width > 10
+    assert "quantiles" not in made.facts()
+
+
+def test_of_one_image_there_are_no_neighbours(
+    surveyed: tuple[Atlas, FakeAtlas], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Atlas, "neighbours", lambda *_: [])
+    for name in ("relu2", "relu2:1"):
+        with pytest.raises(ConvscopeError, match=f"nothing goes with {name} in small.atlas"):
+            neighbours(surveyed[0], [name])
 
 
 def test_refusals(surveyed: tuple[Atlas, FakeAtlas]) -> None:

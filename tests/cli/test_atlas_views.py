@@ -52,6 +52,14 @@ def test_stats_of_the_network(cli, atlas: Path) -> None:
         assert saved["counts"].sum() == 18
 
 
+def test_without_answers_there_are_the_layers_still(cli, atlas: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a network without a head, or one whose scores are not finite."""
+    monkeypatch.setattr(cs.Atlas, "confusion", lambda _: [])
+    assert [Path(each["files"][0]).name for each in json.loads(cli("stats", atlas, "--json").stdout)] == [
+        "zoo.stats.png"
+    ]
+
+
 def test_stats_of_a_layer_and_a_unit(cli, atlas: Path) -> None:
     args = ("stats", atlas, "2", "2:5", "--class", "Lion", "--rank", "difference", "--save", "npz", "--json")
     assert "--class and --units belong to a layer" in cli(*args, code=2).stderr

@@ -44,7 +44,7 @@ def in_a_loop(found: list[ImageRow], top: int, suspects: int):
         largest = sorted(mine, key=lambda r: (-r.right_logit, r.number))[:top]
         classes.append(
             (
-                sum(r.label == number and r.predicted >= 0 for r in found),
+                sum(r.label == number and not r.refused for r in found),
                 len(mine),
                 sum(r.predicted in right for r in mine),
                 tuple((r.number, r.loss) for r in least),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convscope.dataset.concept_boxes import bare_name, read_boxes
+from convscope.dataset.concept_boxes import read_boxes
 from convscope.dataset.concept_masks import read_masks
 from convscope.dataset.concepts import grid_of
 from convscope.errors import ConvscopeError
@@ -51,11 +51,17 @@ def test_a_column_names_the_class_and_boxes_of_one_class_are_one_region(tmp_path
     assert boxes.line == "3 boxes of boxes.csv"
 
 
+def test_where_the_column_is_blank_the_folder_names_the_class(tmp_path: Path) -> None:
+    rows = "path,x0,y0,x1,y1,class\ncats/1.jpg,0,0,1,1, \ncats/1.jpg,1,1,2,2, dog \n"
+    assert read_boxes(written(tmp_path, rows), iter(["cats/1.jpg"])).names == ("cats", "dog")
+
+
 @pytest.mark.parametrize(
-    ("name", "bare"), [("n02056570_king_penguin", "king penguin"), ("tabby", "tabby"), ("n02056570", "n02056570")]
+    ("folder", "concept"), [("n02056570_king_penguin", "king penguin"), ("tabby", "tabby"), ("n02056570", "n02056570")]
 )
-def test_classes_are_named_as_people_say(name: str, bare: str) -> None:
-    assert bare_name(name) == bare
+def test_a_folder_names_its_class_as_people_say(tmp_path: Path, folder: str, concept: str) -> None:
+    image = f"val/{folder}/1.jpg"
+    assert read_boxes(written(tmp_path, f"{HEAD}{image},0,0,7,3\n"), iter([image])).names == (concept,)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +75,7 @@ def test_classes_are_named_as_people_say(name: str, bare: str) -> None:
         (HEAD + "a/1.jpg,nan,0,4,1\n", "a box runs from"),
         (HEAD + "1.jpg,0,0,4,1\n", "lies in no folder that says what the box shows"),
         (HEAD + "a/3.jpg,0,0,4,1\n", "no row for any of the photos, such as a/1.jpg; did you mean 'a/3.jpg'"),
+        (HEAD + "train/b.jpg,0,0,4,1\n", r"such as a/1.jpg.* \(the first that it has is train/b.jpg\)"),
     ],
 )
 def test_tables_that_are_refused(tmp_path: Path, text: str, message: str) -> None:

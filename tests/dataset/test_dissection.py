@@ -309,7 +309,21 @@ def test_refusals(data: Data, tmp_path: Path) -> None:
             dissect_layers(net, source, of, layers, skipped=lambda *_: None, **options)
 
     refused("no layer 'relu7' in Sequential; did you mean", network(), layers=("relu7",))
-    refused("a share between 0 and 1", network(), level=2.0)
+    reads: list[None] = []
+    refused("a share between 0 and 1", network(), level=2.0, on_image=lambda: reads.append(None))
+    assert not reads  # not after a pass over all of the data
     refused("does not say which part of a photo it takes", friendly.network(preprocess=lambda photo: photo))
     Image.new("L", (2, 2)).save(tmp_path / "other.png")
-    refused("none of them is of a photo", network(), read_masks(tmp_path))
+    refused("none of them is of a photo .* that can be used$", network(), read_masks(tmp_path))
+    masks = tmp_path / "masks"
+    for name in data.names:
+        file = (masks / name).with_suffix(".png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (2, 2), 4).save(file)
+    refused("; the first that is not: the mask of .* is 2 x 2 pixels, the photo", network(), read_masks(masks))
+    for name in data.names:
+        with Image.open(data.folder / name) as photo:
+            Image.new("L", photo.size, 4).save((masks / name).with_suffix(".png"))
+    names = tmp_path / "names.csv"
+    names.write_text("number,name\n7,sky\n")
+    refused("no number in them stands for a concept", network(), read_masks(masks, names))

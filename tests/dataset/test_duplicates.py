@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convscope.dataset.duplicates import duplicate_units
+from convscope.dataset.duplicates import duplicate_units, shared_images
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
@@ -43,3 +43,22 @@ def test_with_few_images_nothing_is_told() -> None:
     images, boxes = np.tile([0, 1], (3, 1)), np.tile([0, 0, 8, 8], (3, 2, 1))
     assert list(duplicate_units(images, boxes, 7)) == []
     assert list(duplicate_units(images, boxes, 8)) == [(0, 1, 2), (0, 2, 2), (1, 2, 2)]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_images_in_common_are_those_of_the_crops_in_common(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    images, start = random.integers(-1, 4, (2, 4)), random.integers(0, 4, (2, 4, 2))
+    boxes = np.concatenate([start, start + random.integers(1, 4, (2, 4, 2))], 2)
+    pairs = [(i, a, j, b) for i, a in zip(images[0], boxes[0]) for j, b in zip(images[1], boxes[1])]  # noqa: B905
+    assert shared_images(images, boxes, 0, 1) == sorted(
+        {int(i) for i, a, j, b in pairs if i == j >= 0 and overlap(a, b) >= 0.5}
+    )
+
+
+def test_an_image_of_which_two_units_have_crops_apart_is_not_shared() -> None:
+    images = np.array([[0, 1, 2], [0, 1, 2]])
+    boxes = np.tile([0, 0, 4, 4], (2, 3, 1))
+    boxes[1, 2] += 4
+    assert list(duplicate_units(images, boxes, 100)) == [(0, 1, 2)]
+    assert shared_images(images, boxes, 0, 1) == [0, 1]

@@ -74,9 +74,11 @@ def test_umap_that_is_not_installed_is_refused_with_the_way_to_install_it(monkey
         embed(clusters()[0], "umap")
 
 
-@pytest.mark.parametrize(("images", "used"), [(200, "30"), (40, "13"), (3, "1")])
-def test_the_perplexity_is_30_or_a_third_of_few_images(images: int, used: str) -> None:
+@pytest.mark.parametrize(("images", "used"), [(200, "30"), (40, "13"), (3, "0.666667")])
+def test_the_perplexity_is_30_or_a_third_of_few_images(images: int, used: str, capfd) -> None:
     assert embed(clusters(images)[0]).facts["perplexity"] == used
+    said = capfd.readouterr()
+    assert (said.out, said.err) == ("", "")  # openTSNE says so where it uses another
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,7 @@ def test_the_perplexity_is_30_or_a_third_of_few_images(images: int, used: str) -
         (2, {}, "at least 3 images, not 2"),
         (40, {"perplexity": 14}, "of 40 images it is at least 1 and at most 13"),
         (40, {"perplexity": 0.5}, "perplexity=0.5"),
+        (3, {"perplexity": 1}, "of 3 images none can be asked for"),
         (40, {"method": "tsne"}, "no embedding 'tsne'; did you mean 't-sne'"),
         (40, {"method": "umap", "neighbours": 40}, "fewer than the 40 images"),
         (40, {"method": "umap", "neighbours": 1}, "2 or more neighbours"),

@@ -108,7 +108,7 @@ def test_another_version_is_refused(plan: Plan, data: Path, monkeypatch: pytest.
     ("asked", "why"),
     [
         ({"top": 5}, "begun with top 9, not with 5"),
-        ({"batch": 5}, "begun with batches of 8, not with 5"),
+        ({"batch": 5}, "begun with batches of 64, not with 5"),
         ({"shard": 5}, "begun with shards of 4, not with 5"),
         ({"layers": ["features.0"]}, r"begun with the layers features.0, .* and \d+ more, not with features.0"),
         ({"labels": "none"}, "patterns of features.17, not with none|labels from groups, not with none"),

@@ -140,6 +140,7 @@ def test_one_bad_map_leaves_the_others_as_they_were() -> None:
     assert np.array_equal(found.values[:, others], clean.values[:, others])
     assert clean.nans is None
     assert found.nans[1, 2] == 64
+    assert np.argwhere(np.isnan(found.pooled)).tolist() == [[1, 2]]
     assert found.values[0, 1, 2] == -np.inf
     assert found.y[0, 1, 2] == -1
 

@@ -186,7 +186,7 @@ def test_selectivity_is_that_of_morcos() -> None:
     """Closed form: (3 - 1) / (3 + 1), where 1 is the mean of the others, (0 + 2) / 2."""
     values, classes = selectivity([0.0, 3.0, 2.0], [0.0, 0.0, 4.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0])
     assert values == [0.5, 1.0, 0.0, 0.0]
-    assert classes == [5, 8, 3, 3]
+    assert classes == [5, 8, 3, -1]  # of a unit that nothing excites, none
 
 
 def test_selectivity_is_of_rectified_maps_also_before_a_relu() -> None:
@@ -199,7 +199,7 @@ def test_selectivity_is_of_rectified_maps_also_before_a_relu() -> None:
         rest = (of_classes.sum() - of_classes.max()) / 2
         expected = (of_classes.max() - rest) / (of_classes.max() + rest) if of_classes.any() else 0.0
         assert found.selectivity[unit] == pytest.approx(expected, abs=1e-6)
-        assert found.selective_class[unit] == of_classes.argmax()
+        assert found.selective_class[unit] == (of_classes.argmax() if of_classes.any() else -1)
 
 
 def test_selectivity_leaves_out_classes_without_a_value_and_needs_two() -> None:

@@ -25,6 +25,8 @@ OF_OTHERS = set(SNIPPETS.glob("coming_from/*/there.py"))  # run beside ours in t
 PROGRAMS = sorted(set(SNIPPETS.rglob("*.py")) - OF_OTHERS)
 COMMANDS = sorted(SNIPPETS.rglob("*.sh"))
 PHOTOS = {"cat.png": data.chelsea, "coffee.png": data.coffee, "rocket.png": data.rocket}
+CLASSES = {"cat.png": "tabby", "coffee.png": "espresso", "rocket.png": "projectile"}  # folders of ``labelled``
+BOXES = {"cat.png": (60, 10, 330, 290), "coffee.png": (60, 60, 500, 380), "rocket.png": (290, 30, 350, 400)}
 
 
 def relative(file: Path) -> str:
@@ -33,11 +35,15 @@ def relative(file: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The photos, the user's own network, and no way out."""
+    """The photos, flat and in class folders, the user's own network, and no way out."""
     (tmp_path / "photos").mkdir()
     for name, pixels in PHOTOS.items():
         Image.fromarray(pixels()).save(tmp_path / name)
         shutil.copy(tmp_path / name, tmp_path / "photos")
+        labelled = tmp_path / "labelled" / CLASSES[name]
+        labelled.mkdir(parents=True)
+        shutil.copy(tmp_path / name, labelled)
+        annotate(tmp_path, name)
     shutil.copy(SNIPPETS / "my_net.py", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -48,6 +54,22 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     return tmp_path
+
+
+def annotate(folder: Path, name: str) -> None:
+    """A row of ``boxes.csv``, and the box as a mask, for the photos in ``labelled``."""
+    number = list(PHOTOS).index(name) + 1
+    image = f"{CLASSES[name]}/{name}"
+    with (folder / "boxes.csv").open("a") as table, (folder / "names.csv").open("a") as names:
+        head = number == 1
+        table.write("path,x0,y0,x1,y1\n" * head + f"{image},{','.join(map(str, BOXES[name]))}\n")
+        names.write("number,name\n" * head + f"{number},{CLASSES[name]}\n")
+    with Image.open(folder / name) as photo:
+        mask = Image.new("L", photo.size)
+    mask.paste(number, BOXES[name])
+    file = folder / "masks" / image
+    file.parent.mkdir(parents=True)
+    mask.save(file)
 
 
 @pytest.mark.parametrize("file", PROGRAMS, ids=relative)
@@ -72,7 +94,7 @@ def test_a_command_does_what_it_says(file: Path, workplace: Path) -> None:
         with torch.random.fork_rng(devices=[]):
             result = CliRunner().invoke(running.app, arguments)
         assert result.exit_code == 0, f"{line}\nexit {result.exit_code}\n{result.stdout}\n{result.stderr}"
-        pictures = [Path(word) for word in result.stdout.split() if word.endswith(".png")]
+        pictures = [Path(each) for each in result.stdout.splitlines() if each.endswith(".png") and " " not in each]
         assert all((workplace / picture).stat().st_size > 1000 for picture in pictures)
         assert pictures or arguments[0] not in ("explain", "features", "filters", "ablate", "visualize"), (
             f"no picture: {line}"

@@ -1,10 +1,10 @@
 """The photos that an atlas was made of: it keeps patches of the winners, not the photos, and reads these again.
 
-A photo that is not there any more, or cannot be read, is None: its place on a sheet stays empty and says so. That
-none at all can be found is refused, with the way out.
+A photo that is not there any more, cannot be read, or is another than it was (its content's digest tells) is None: its
+place on a sheet stays empty and says so. That none at all can be found is refused, with the way out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,40 @@ from PIL import Image
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
-    from convscope.dataset.image_sources import ImageSource
+    from convscope.dataset.image_sources import ImageSource, SourceImage
     from convscope.store.atlas import Atlas
 
+NOT_THERE = "photo not found, or another one"  # in the place of a picture
 
-def source_of_atlas(atlas: "Atlas", data: Any = None) -> "ImageSource":
+
+@dataclass(frozen=True, eq=False)
+class SurveyedPhotos:
+    """The images of an atlas, read at ``source``; ``digest_of`` holds what the survey read, by their ids."""
+
+    source: "ImageSource"
+    digest_of: Callable[[str], bytes]
+
+    @property
+    def name(self) -> str:
+        """Of the folder, file or data set."""
+        return self.source.name
+
+    def line(self) -> str:
+        """How many images of what."""
+        return self.source.line()
+
+    def read(self, name: str) -> "SourceImage":
+        """The image. Raises ConvscopeError where it has gone, or another picture has its name now."""
+        found = self.source.read(name)
+        if found.digest != self.digest_of(name):
+            raise ConvscopeError(
+                f"{name} of {self.source.name} is another picture than the survey saw; say with --data (data=) where "
+                "that one is, or survey again"
+            )
+        return found
+
+
+def source_of_atlas(atlas: "Atlas", data: Any = None) -> SurveyedPhotos:
     """The images of the atlas: those at ``data`` (anything that ``survey`` takes), else where they were then.
 
     Raises:
@@ -32,7 +61,7 @@ def source_of_atlas(atlas: "Atlas", data: Any = None) -> "ImageSource":
             "they are"
         )
     try:
-        return source_of(place)
+        return SurveyedPhotos(source_of(place), atlas.digest)
     except ConvscopeError as error:
         if data is not None:
             raise
@@ -45,7 +74,7 @@ def source_of_atlas(atlas: "Atlas", data: Any = None) -> "ImageSource":
 class AtlasPhotos:
     """Photos by the names they have in the atlas, read when they are asked for; a few are kept."""
 
-    source: "ImageSource"
+    source: SurveyedPhotos
     side_px: int
     _kept: dict[str, Image.Image | None] = field(default_factory=dict[str, Image.Image | None], repr=False)
 
@@ -68,8 +97,8 @@ class AtlasPhotos:
         """Refuse where not one of these photos can be read."""
         if names and all(self.photo(name) is None for name in names):
             raise ConvscopeError(
-                f"none of the {len(names)} photos can be read from {self.source.line()}; the first is {names[0]}: say "
-                "with --data (data=) where they are"
+                f"none of the {len(names)} photos can be read from {self.source.line()} as the survey saw them; the "
+                f"first is {names[0]}: say with --data (data=) where they are"
             )
 
 

@@ -170,7 +170,9 @@ def confusions(atlas: "Atlas", classes: Sequence[str] | None = None, *, most: in
     wanted = classes_asked(classes, names, atlas)
     found = list(atlas.confusion())
     if not found:
-        raise ConvscopeError(f"{atlas.path.name} has no answers to compare: its network gives no class scores")
+        raise ConvscopeError(
+            f"{atlas.path.name} has no answers to compare: its network gave no class scores, or none that are finite"
+        )
     numbers = sorted({number for _, number, _ in found} | {n for name in names for n in atlas.right(name)})
     counts = np.zeros((len(names), len(numbers)), np.int64)
     row, column = {name: i for i, name in enumerate(names)}, {n: i for i, n in enumerate(numbers)}

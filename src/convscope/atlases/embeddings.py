@@ -19,7 +19,8 @@ from convscope.atlases.atlas_stamp import stamp_of
 from convscope.dataset.data_labels import data_labels
 from convscope.dataset.embedding import Projection, neighbours_alike
 from convscope.dataset.embedding import embed as projected
-from convscope.dataset.image_sources import ImageSource, source_of
+from convscope.dataset.image_sources import source_of
+from convscope.dataset.patches import Photos
 from convscope.dataset.pooled_features import MOST, pooled_features
 from convscope.errors import ConvscopeError
 from convscope.network.head import default_layer
@@ -184,7 +185,7 @@ def embed_atlas(
     name = layer or atlas.layers[-1].name
     images, features = atlas.features(name)
     classes = [atlas.label(image) for image in images]
-    source: ImageSource | None = None
+    source: Photos | None = None
     if thumbnails:
         try:
             source = source_of_atlas(atlas, data)
@@ -197,7 +198,10 @@ def embed_atlas(
     left_out = {image: bad for image, fine in zip(images, finite.tolist(), strict=True) if not fine}
     kept = [(image, label) for image, label, fine in zip(images, classes, finite.tolist(), strict=True) if fine]
     found = _Found(name, str(atlas.about.get("data_line") or atlas.path.name), left_out, stamp_of(atlas))
-    return _made(found, kept, np.asarray(features)[finite], method, source, options)
+    made = _made(found, kept, np.asarray(features)[finite], method, source, options)
+    if source is not None and not made.thumbnails:
+        on_note(f"no thumbnails: none of the photos can be read from {source.line()}; say with --data where they are")
+    return made
 
 
 def embed_data(
@@ -262,7 +266,7 @@ def _made(
     labelled: Sequence[tuple[str, str | None]],
     features: Float[np.ndarray, "n u"],
     method: str,
-    source: ImageSource | None,
+    source: Photos | None,
     options: Mapping[str, Any],
 ) -> Embedding:
     projection = projected(features, method, **options)
@@ -277,7 +281,7 @@ def _made(
     )
 
 
-def _thumbnails(source: ImageSource, images: Sequence[str], points: Float[np.ndarray, "n 2"]) -> dict[int, Image.Image]:
+def _thumbnails(source: Photos, images: Sequence[str], points: Float[np.ndarray, "n 2"]) -> dict[int, Image.Image]:
     """The pictures of those that have a place on the sheet, by place; without those that cannot be read any more."""
     small: dict[int, Image.Image] = {}
     for shown in one_a_cell(points, cells_for(len(images))):

@@ -120,6 +120,11 @@ def neighbours(atlas: "Atlas", names: Sequence[str], *, top: int = SHOWN, most: 
         nearest_first = sorted((u for u in every if every[u]), key=lambda unit: -every[unit][0][1])
         units |= {unit: every[unit] for unit in nearest_first[:most]}
         left_out += max(0, len(every) - most)
+    if not any(units.values()):
+        raise ConvscopeError(
+            f"nothing goes with {', '.join(names)} in {atlas.path.name}: correlations are over its images, and of one "
+            "image, or of units that say the same for all, there are none"
+        )
     drawn = list(
         dict.fromkeys(name for unit, near in list(units.items())[:MOST_UNITS] for name in (unit, *(n for n, _ in near)))
     )

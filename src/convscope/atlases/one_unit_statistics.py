@@ -79,8 +79,11 @@ class UnitStatistics(Shown):
     def line(self) -> str:
         """The numbers in one line."""
         n = self.numbers
-        parts = [f"mean {number_text(n['mean'])} ± {number_text(n['deviation'])}"]
-        parts += [f"above zero {percent(n['share_positive'])}", f"strongest {number_text(n['maximum'])}"]
+        if np.isfinite(n["mean"]):
+            parts = [f"mean {number_text(n['mean'])} ± {number_text(n['deviation'])}"]
+            parts += [f"above zero {percent(n['share_positive'])}", f"strongest {number_text(n['maximum'])}"]
+        else:
+            parts = ["no finite value"]
         if self.selective_class is not None and np.isfinite(n["selectivity"]):
             parts += [f"selectivity {n['selectivity']:.2f} ({self.selective_class})"]
         parts += [f"{self.odd[0]} NaN, {self.odd[1]} infinite values"] if any(self.odd) else []
@@ -132,7 +135,7 @@ def unit_statistics(atlas: "Atlas", unit: str) -> UnitStatistics:
         numbers,
         kept.get("class"),
         {name: value for name, value in means.items() if np.isfinite(value)},
-        {float(q): float(v) for q, v in (kept.get("quantiles") or {}).items()},
+        {float(q): float(v) for q, v in (kept.get("quantiles") or {}).items() if np.isfinite(v)},
         np.asarray(edges, float),
         np.asarray(counts, float),
         (int(odd[0]), int(odd[1])),

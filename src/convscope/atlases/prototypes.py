@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from convscope.atlases.atlas_photos import AtlasPhotos, photos_of
+from convscope.atlases.atlas_photos import NOT_THERE, AtlasPhotos, photos_of
 from convscope.atlases.atlas_stamp import stamp_of
 from convscope.atlases.classes_asked import classes_asked
 from convscope.errors import ConvscopeError
@@ -72,7 +72,7 @@ class Prototypes(Shown):
     def _image(self, rows: Sequence[Answered]) -> "Image.Image | str":
         if not rows:
             return "none"
-        return self.photos.photo(rows[0]["image"]) or "photo not found"
+        return self.photos.photo(rows[0]["image"]) or NOT_THERE
 
     @property
     def title(self) -> str:
@@ -159,7 +159,7 @@ class Suspects(Shown):
         return grid(cells, columns=min(len(cells), 5), tile_width=150, **about)
 
     def _cell(self, row: Answered) -> Cell:
-        photo = self.photos.photo(row["image"]) or "photo not found"
+        photo = self.photos.photo(row["image"]) or NOT_THERE
         below = (f"{percent(row['probability'])}, loss {_loss(row)}", row["image"])
         return Cell(
             (photo,), f"labelled {row['label']}", (f"called {row['predicted_name']}",), smooth=True, below=below

@@ -86,7 +86,7 @@ class LayerStatistics(Shown):
         edges = np.linspace(*_ends(known), bins + 1)
         counts = np.histogram(known, edges)[0]
         spread = histogram(
-            edges, counts, title=title, what="share of the units", log=False, bins=bins, width=220, height=150
+            edges, counts, title=title, what="height: share of the units", log=False, bins=bins, width=220, height=150
         )
         # of equal ones, such as a selectivity of 1, the strongest first
         keys = (-np.where(np.isfinite(v), v, -np.inf) for v in (self.numbers["maximum"], values))
@@ -196,12 +196,12 @@ class NetworkStatistics(Shown):
     def line(self) -> str:
         """How many layers and units, and what is odd."""
         units, dead = sum(layer.units for layer in self.layers), sum(len(layer.dead) for layer in self.layers)
-        alike = sum(len(layer.alike) for layer in self.layers)
-        parts = [
-            f"{len(self.layers)} layers, {units:,} units: the median, and a band that holds 80 % of a layer's units"
-        ]
+        alike, odd = (sum(len(getattr(layer, name)) for layer in self.layers) for name in ("alike", "nonfinite"))
+        layers = "1 layer" if len(self.layers) == 1 else f"{len(self.layers)} layers"
+        parts = [f"{layers}, {units:,} units: the median, and a band that holds 80 % of a layer's units"]
         parts += [f"{dead} dead"] if dead else []
         parts += [_pairs(alike)] if alike else []
+        parts += [f"{odd} with NaN or infinite values"] if odd else []
         return ". ".join([parts[0], *([", ".join(parts[1:])] if parts[1:] else [])]) + "."
 
     def facts(self) -> Mapping[str, str]:

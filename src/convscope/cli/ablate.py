@@ -84,6 +84,10 @@ def ablate(
             path, load, request, top=top, into=into, threads=threads, resume=resume, out=out, endings=endings,
             as_json=as_json,
         )  # fmt: skip
+    if path is not None and not demo and not path.exists():
+        from convscope.network.pictures import missing
+
+        raise ConvscopeError(missing(path, "picture, folder or archive"))
     if option := _first_given(over_data):
         raise ConvscopeError(f"{option} is for units over a data set (a folder without --each), not for a picture")
     return _photo_by_photo(

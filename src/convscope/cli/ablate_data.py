@@ -107,6 +107,8 @@ def print_ranking(made: "DataAblation", top: int) -> None:
         table.add_row(*(Text(cell) for cell in (*cells, hurt)))
     more = len(made.sets) - top
     below = [f"{more} more units: --top {len(made.sets)} shows all"] if more > 0 else []
+    if made.cells == "probability":
+        below.append("hurt most: points of the right class's probability, as classes have few images or lose no answer")
     print_table(table, above=[made.title, made.summary], below=below)
 
 

@@ -68,7 +68,9 @@ def embed(
     ] = None,
     most: Annotated[
         int | None,
-        typer.Option("--most", min=1, rich_help_panel=_DATA, show_default="4096", help="A sample of so many photos."),
+        typer.Option(
+            "--most", min=1, rich_help_panel=_DATA, show_default="4096", help="A sample of at most so many photos."
+        ),
     ] = None,
     moved: Annotated[
         str | None,

@@ -111,7 +111,7 @@ class _Wanted:
         if self.units is not None:
             raise ConvscopeError("--units belongs to a layer: name one")
         made: list[tuple[list[str], Shown]] = [(["stats"], network_statistics(self.atlas))]
-        if self.atlas.classes:
+        if self.atlas.classes and (self.classes or self.atlas.confusion()):  # features have no answers
             made.append((["confusion", *self.part()], confusions(self.atlas, self.classes or None)))
         elif self.classes:
             confusions(self.atlas, self.classes)  # says why there are no classes
@@ -131,7 +131,7 @@ class _Wanted:
 
         part, classes = name_part([name]), self.classes or None
         made: list[tuple[list[str], Shown]] = [([part, "stats"], layer_statistics(self.atlas, name))]
-        if not self.atlas.classes and not self.classes:
+        if not self.atlas.classes and not self.classes and self.units is None:
             say(f"note: no classes: the photos of {self.atlas.path.name} had no labels")
             return made
         bars = class_activations(self.atlas, name, classes, top=self.top, rank=self.rank)
@@ -160,6 +160,9 @@ def _print(sheet: Any, top: int) -> None:
     if isinstance(sheet, MeanPatterns):  # its ranks are those of the bars
         return
     table, (heads, rows, above, below) = new_table(), _table(sheet, top)
+    if not rows:  # a unit without classes
+        print(*above, sep="\n")
+        return
     for number, head in enumerate(heads):
         is_text = number == 0 or isinstance(sheet, ClassActivations)
         table.add_column(head, justify="left" if is_text else "right")

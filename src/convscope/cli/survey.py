@@ -207,7 +207,8 @@ def _print(atlas: "Atlas", *, as_json: bool) -> None:
     if len(atlas.skipped) > MOST_NAMED:
         say(f"skipped {len(atlas.skipped) - MOST_NAMED:,} more: they are in the atlas")
     for layer, (units, image) in _nonfinite(atlas).items():
-        say(f"note: {units} units of {layer} gave NaN or infinite values, first for {image}: they never win")
+        how_many = "1 unit" if units == 1 else f"{units} units"
+        say(f"note: {how_many} of {layer} gave NaN or infinite values, first for {image}: they never win")
     if as_json:
         print(json.dumps(_summary(atlas), indent=1, ensure_ascii=False))
     else:
@@ -239,8 +240,9 @@ def _print_table(atlas: "Atlas") -> None:
         cells = (layer.name, f"{layer.units:,}", _sides(layer.shape), field, *counts)
         table.add_row(*(Text(cell) for cell in cells))
     right = "" if summary["accuracy"] is None else f", {percent(summary['accuracy'])} answered rightly"
+    images = f"{atlas.images:,} image{'' if atlas.images == 1 else 's'}"
     print_table(table, above=[f"{atlas.about['network']['name']} on {atlas.about['data_line']}"], below=[
-        "", f"{atlas.images:,} images{right}; {len(atlas.skipped):,} skipped", str(atlas.path),
+        "", f"{images}{right}; {len(atlas.skipped):,} skipped", str(atlas.path),
     ])  # fmt: skip
 
 

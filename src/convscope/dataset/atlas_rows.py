@@ -15,7 +15,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 
 from convscope.dataset.class_results import ClassTable
-from convscope.dataset.duplicates import duplicate_units
+from convscope.dataset.duplicates import duplicate_units, shared_images
 from convscope.dataset.image_rows import ImageRows
 from convscope.dataset.plan import Plan, Shard
 from convscope.dataset.reducing import ReducedLayer
@@ -139,8 +139,7 @@ def duplicate_rows(
     """Pairs of units that share their crops (``duplicates``)."""
     images = reduced.exemplars.images
     for u, v, shared in duplicate_units(images, boxes, reduced.statistics.images):
-        both = np.intersect1d(images[u][images[u] >= 0], images[v])
-        yield schema.DuplicateRow(layer, u, v, shared, json.dumps(both.tolist()))
+        yield schema.DuplicateRow(layer, u, v, shared, json.dumps(shared_images(images, boxes, u, v)))
 
 
 def class_rows(plan: Plan, table: ClassTable) -> Iterator[schema.ClassRow]:

@@ -9,8 +9,8 @@ For a data class d with the network's classes R_d:
                          classes may be excited as well)
     suspects           = the images of largest loss: the label is wrong, or the network is
 
-Ties go to the earlier image. Images that were refused, and those with NaN, take no part; a data class that the network
-does not know has a row in the confusion, and nothing else.
+Ties go to the earlier image. Images that were refused take no part, and those without a finite answer are counted and
+nothing else; a data class that the network does not know has a row in the confusion, and nothing else.
 
 ``ClassResults`` is an accumulator (``update``, ``merge``, ``compute``): it holds classes and pairs, no images but the
 best of each class. Order and split of the images change nothing but the last bits of the mean loss.
@@ -115,11 +115,12 @@ class ClassResults:
     def update(self, rows: ImageRows) -> None:
         """Take in the images of a part."""
         labels, loss = rows.label.astype(np.int64), rows.loss.astype(np.float64)
-        seen = (labels >= 0) & (rows.predicted >= 0)
+        was_read = (labels >= 0) & ~np.isin(rows.number, list(rows.refused))
+        seen = was_read & (rows.predicted >= 0)
         pairs = labels * _PAIR + rows.predicted
         judged = seen & ~np.isnan(loss)
         count = len(self.rights)
-        self._images += np.bincount(labels[seen], minlength=count)
+        self._images += np.bincount(labels[was_read], minlength=count)
         self._judged += np.bincount(labels[judged], minlength=count)
         self._right += np.bincount(labels[judged & np.isin(pairs, self._right_pairs)], minlength=count)
         self._loss += np.bincount(labels[judged], loss[judged], minlength=count)

@@ -9,7 +9,6 @@ Memory: the table is held, some 200 bytes a box. A box that leaves its photo is 
 """
 
 import csv
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -19,6 +18,7 @@ from jaxtyping import Bool
 
 from convscope.dataset.concepts import Grid, Region
 from convscope.errors import ConvscopeError, nearest
+from convscope.labels import without_wordnet_number
 
 _COLUMNS = ("path", "x0", "y0", "x1", "y1")
 
@@ -68,7 +68,8 @@ class Boxes:
                     self._rule[:] = [rule]
                     return
         raise ConvscopeError(
-            f"{self.table} has no row for any of the photos, such as {first}{nearest(first, self.rows)}"
+            f"{self.table} has no row for any of the photos, such as {first}{nearest(first, self.rows)} "
+            f"(the first that it has is {next(iter(self.rows))})"
         )
 
     def _check(self, image: str, edges: Sequence[float], photo_size: tuple[int, int]) -> None:
@@ -98,11 +99,6 @@ def _rules(image: str, folders: Sequence[str]) -> Iterator[tuple[str, int]]:
         yield "", dropped
 
 
-def bare_name(text: str) -> str:
-    """A class as people say it: ``n02123045_king_penguin`` -> ``king penguin``."""
-    return re.sub(r"^n\d{8}[_ -]", "", text.strip()).replace("_", " ") or text
-
-
 def read_boxes(table: Path, images: Iterator[str], folders: Sequence[str] = ()) -> Boxes:
     """The boxes of a CSV file, seen to go with the data.
 
@@ -119,19 +115,24 @@ def read_boxes(table: Path, images: Iterator[str], folders: Sequence[str] = ()) 
     count = 0
     for number, row in _csv_rows(table):
         path = row["path"].strip().replace("\\", "/").removeprefix("./")
-        text = row.get("class") or bare_name(PurePosixPath(path).parent.name)
+        text = row.get("class", "").strip() or _spoken(PurePosixPath(path).parent.name)
         if not text:
             raise ConvscopeError(
                 f"{table}, line {number}: {path!r} lies in no folder that says what the box shows; add a column 'class'"
             )
         edges = _edges(row, f"{table}, line {number}")
-        rows.setdefault(path, []).append((names.setdefault(text.strip(), len(names)), *edges))
+        rows.setdefault(path, []).append((names.setdefault(text, len(names)), *edges))
         count += 1
     if not rows:
         raise ConvscopeError(f"{table} has no boxes")
     boxes = Boxes(tuple(names), rows, f"{count:,} boxes of {table.name}", str(table))
     boxes.settle(images, folders)
     return boxes
+
+
+def _spoken(folder: str) -> str:
+    """A class as people say it: ``n02123045_king_penguin`` -> ``king penguin``."""
+    return without_wordnet_number(folder).replace("_", " ")
 
 
 def _csv_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:

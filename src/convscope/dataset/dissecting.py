@@ -21,7 +21,7 @@ from convscope.dataset.field_upsampling import Upsampler
 from convscope.dataset.image_sources import ImageSource
 from convscope.dataset.photo_batches import PhotoBatch, photo_batches
 from convscope.dataset.readings import read_units, unit_maps
-from convscope.dataset.upper_quantiles import UpperQuantiles
+from convscope.dataset.upper_quantiles import UpperQuantiles, check_level
 from convscope.errors import ConvscopeError
 from convscope.network.layer_boxes import layer_views
 from convscope.network.loading import Network
@@ -62,19 +62,19 @@ def dissect_layers(
     """
     if not isinstance(net.preprocess, Preprocess):
         grid_of(net.preprocess, (1, 1), (1, 1))  # refused before anything is run
+    check_level(level)
     tails = upper_quantiles(net, source, layers, batch=batch, skipped=skipped, on_image=on_image)
     levels = {layer: tail.compute(level) for layer, tail in tails.items()}
     found = {layer: _Found(Overlaps(tail.units), Exemplars(top)) for layer, tail in tails.items()}
     regions = UnitRegions(net, {layer: each[0] for layer, each in levels.items()})
-    annotated = 0
+    annotated, misfits = 0, _FirstTold(skipped)
     batches = photo_batches(net, source, batch=batch, skipped=_told_before, wanted=concepts.known, on_image=on_image)
     for photos in batches:
-        seen = _annotations(net, concepts, photos, skipped)
+        seen = _annotations(net, concepts, photos, misfits)
         annotated += len(seen)
         for layer, maps in layer_maps(net, photos, layers).items() if seen else ():
             found[layer].take(layer, maps, photos, seen, regions)
-    if not annotated:
-        raise ConvscopeError(f"{concepts.line}: none of them is of a photo of {source.line()} that can be used")
+    _refuse_nothing(concepts, source, annotated, misfits.first)
     return {
         layer: _dissection(layer, tuple(concepts.names), levels[layer], found[layer], tails[layer], annotated)
         for layer in layers
@@ -121,6 +121,26 @@ def _annotations(net: Network, concepts: Concepts, photos: PhotoBatch, skipped: 
         except ConvscopeError as error:
             skipped(name, str(error))
     return seen
+
+
+def _refuse_nothing(concepts: Concepts, source: ImageSource, annotated: int, misfit: str) -> None:
+    if not annotated:
+        none = f"{concepts.line}: none of them is of a photo of {source.line()} that can be used"
+        raise ConvscopeError(f"{none}; the first that is not: {misfit}" if misfit else none)
+    if not concepts.names:
+        unnamed = "no number in them stands for a concept (0 is nothing, nor is one unnamed)"
+        raise ConvscopeError(f"{concepts.line}: {unnamed}")
+
+
+class _FirstTold:
+    """Tells of what is left out, and keeps the first reason."""
+
+    def __init__(self, told: Told) -> None:
+        self.told, self.first = told, ""
+
+    def __call__(self, name: str, why: str) -> None:
+        self.first = self.first or why
+        self.told(name, why)
 
 
 def _told_before(_name: str, _why: str) -> None:

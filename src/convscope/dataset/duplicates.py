@@ -49,6 +49,16 @@ def duplicate_units(
         yield unit, other, int(common[unit, other])
 
 
+def shared_images(
+    images: Int[np.ndarray, "u top"], boxes: Int[np.ndarray, "u top 4"], unit: int, other: int
+) -> list[int]:
+    """The images of the crops that two units have in common, ascending: both may have others of one image apart."""
+    top = images.shape[1]
+    is_same = _overlaps(np.concatenate([boxes[unit], boxes[other]]))[:top, top:] >= SAME
+    is_same &= (images[unit][:, None] == images[other]) & (images[unit][:, None] >= 0)
+    return np.unique(images[unit][is_same.any(1)]).tolist()
+
+
 def _overlaps(boxes: Int[np.ndarray, "n 4"]) -> NDArray[np.float64]:
     """Intersection over union of all pairs; 0 with a box without pixels."""
     start = np.maximum(boxes[:, None, :2], boxes[None, :, :2])

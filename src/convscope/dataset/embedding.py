@@ -112,11 +112,12 @@ def pca(values: Float[np.ndarray, "n u"], most: int = 2) -> tuple[Float[np.ndarr
 def _perplexity(asked: int | float | None, images: int) -> float:
     most = (images - 1) // 3
     if asked is None:
-        return float(min(PERPLEXITY, max(1, most)))
+        return float(min(PERPLEXITY, most or (images - 1) / 3))
     if not 1 <= asked <= most:
+        limits = f"it is at least 1 and at most {most}" if most else "none can be asked for"
         raise ConvscopeError(
             f"perplexity={asked:g}: t-SNE looks at 3 times as many neighbours of an image, so that of {images} images "
-            f"it is at least 1 and at most {most}"
+            f"{limits}"
         )
     return float(asked)
 

@@ -37,6 +37,7 @@ from convscope.dataset.reducing import (
     reduce_layer,
     sampled_images,
 )
+from convscope.dataset.same_photos import SamePhotos
 from convscope.errors import ConvscopeError
 from convscope.network.layer_boxes import LayerView, layer_views
 from convscope.network.loading import Network
@@ -158,16 +159,18 @@ class Filling:
 
     def _pictures(self, put: PutRows, won: "list[_Won]") -> set[str]:
         """Makes and files them; the names of the files."""
-        winners = list(_winners(self.plan, won))
+        images = _winning_images(self.plan, self.read, won)
+        winners = list(_winners(won, {number: name for number, (name, _) in images.items()}))
+        source = SamePhotos(self.source, dict(images.values()))
         keep, numbers = partial(keep_picture, self.folder), {layer: n for n, layer in enumerate(self.plan.layers)}
         made: list[PictureRow] = []
         if self.pictures:
             step = partial(self.on_step, "cut pictures")
-            made += cut_winners(self.net, self.source, winners, keep, threads=self.threads, on_step=step)
+            made += cut_winners(self.net, source, winners, keep, threads=self.threads, on_step=step)
         sprites = list(sprites_of(made, partial(read_picture, self.folder), keep))
         if self.deconv:
             for group in deconv_winners(
-                self.net, self.source, winners, keep, batch=self.plan.batch, on_step=partial(self.on_step, "deconvnet")
+                self.net, source, winners, keep, batch=self.plan.batch, on_step=partial(self.on_step, "deconvnet")
             ):
                 made += group
         made.sort(key=lambda row: (numbers[row.layer], row.unit, row.rank, row.kind))
@@ -193,8 +196,7 @@ class _Won:
     boxes: Int[np.ndarray, "u top 4"]
 
 
-def _winners(plan: Plan, won: "list[_Won]") -> Iterator[Winner]:
-    names = _image_names(plan, won)
+def _winners(won: "list[_Won]", names: Mapping[int, str]) -> Iterator[Winner]:
     for of in won:
         for unit, rank in np.argwhere(of.images >= 0).tolist():
             value, y, x = (each[unit, rank].item() for each in (of.values, of.y, of.x))
@@ -202,13 +204,16 @@ def _winners(plan: Plan, won: "list[_Won]") -> Iterator[Winner]:
             yield Winner(of.layer, unit, rank, image, box, value, y, x)
 
 
-def _image_names(plan: Plan, won: "list[_Won]") -> dict[int, str]:
-    """The ids of the winning images; each shard's lines are read once."""
-    numbers = np.unique(np.concatenate([of.images[of.images >= 0].ravel() for of in won]))
-    names: dict[int, str] = {}
-    for shard in np.unique(numbers // plan.shard_size).tolist():
-        names.update((image.number, image.name) for image in plan.shard(shard).images)
-    return {number: names[number] for number in numbers.tolist()}
+def _winning_images(plan: Plan, read: ReadPart, won: "list[_Won]") -> dict[int, tuple[str, bytes]]:
+    """Number -> id and digest of the images that won something; each shard is looked at once."""
+    numbers = np.unique(np.concatenate([of.images[of.images >= 0].ravel() for of in won])).tolist()
+    wanted, found = set(numbers), dict[int, tuple[str, bytes]]()
+    for shard in sorted({number // plan.shard_size for number in numbers}):
+        digests = read(shard, "images/digest")["images/digest"]
+        for image, digest in zip(plan.shard(shard).images, digests, strict=True):
+            if image.number in wanted:
+                found[image.number] = image.name, digest.tobytes()
+    return found
 
 
 @dataclass(eq=False)

@@ -78,8 +78,9 @@ class Readings:
 
     @property
     def pooled(self) -> NDArray[np.float32]:
-        """``(b, u)``: the mean of each map."""
-        return self.mean.astype(np.float32)
+        """``(b, u)``: the mean of each map's finite values; NaN where there is none, for 0 would pass for an answer."""
+        mean = self.mean if self.nans is None else np.where(self.count > 0, self.mean, np.nan)
+        return mean.astype(np.float32)
 
 
 def unit_maps(output: Tensor, image_size: tuple[int, int], layer: str) -> Tensor:

@@ -58,8 +58,9 @@ class ClassStatistics:
 class Statistics:
     """Of the units of a layer: ``(u,)`` each, ``histogram`` ``(u, BINS)``; NaN where a unit has no finite value.
 
-    ``selective_class`` is the class of the largest rectified mean (-1: no labels), ``first_nonfinite`` the number of
-    the first image with a NaN or infinite value in the unit (-1: none), ``nonfinite_images`` how many have one.
+    ``selective_class`` is the class of the largest rectified mean (-1: none is above 0, or no labels),
+    ``first_nonfinite`` the number of the first image with a NaN or infinite value in the unit (-1: none),
+    ``nonfinite_images`` how many have one.
     """
 
     images: int
@@ -220,7 +221,7 @@ def _class_statistics(classes: NDArray[np.int64], groups: Groups) -> ClassStatis
 
 
 def class_selectivity(by_class: ClassStatistics) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Each unit's selectivity and its class of largest rectified mean (the first of equal ones)."""
+    """Each unit's selectivity and its class of largest rectified mean: of equal ones the first, of zeros none (-1)."""
     means = by_class.rectified
     known = np.isfinite(means)
     if not len(means):
@@ -233,7 +234,7 @@ def class_selectivity(by_class: ClassStatistics) -> tuple[NDArray[np.float64], N
         total = largest + rest
         selectivity = np.where(total > 0, (largest - rest) / total, np.where(np.isnan(total), np.nan, 0))
     selectivity[others < 1] = np.nan
-    return selectivity, np.where(known.any(0), by_class.classes[best], -1)
+    return selectivity, np.where(largest > 0, by_class.classes[best], -1)
 
 
 def _earlier(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -13,8 +13,8 @@ The result is a part: flat numpy arrays, ready for safetensors. Of n images in t
     images/digest           (n, 16)  uint8     of the file's bytes, zeros where it could not be read
     images/input_size       (n, 2)   int32     (H, W) of the network's input, zeros where refused
     images/refused          bytes    uint8     JSON, {"17": "reason", ...}: why these image numbers were left out
-    features/images         (k,)     int64     the sampled image numbers: number % stride == 0, and not refused
-    LAYER/features          (k, u)   float32   their pooled means
+    features/images         (k,)     int64     the sampled image numbers, ascending: number % stride == 0, not refused
+    LAYER/features          (k, u)   float32   their pooled means, NaN where a map has no finite value
     LAYER/shape             (4,)     int32     units, height and width of the map, positions a map; of the first pass
     LAYER/exemplars/NAME    (u, top)           values, images, y, x: see exemplars
     LAYER/statistics/NAME                      see statistics
@@ -113,10 +113,11 @@ class _LayerPart:
             self.patterns = self.patterns or MeanPatterns(readings.mean.shape[1])
             self.patterns.update(found.patterns[layer], found.labels)
 
-    def tensors(self) -> dict[str, NDArray[Any]]:
+    def tensors(self, order: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+        """What the part keeps; ``order`` is that of the sampled images."""
         kept = {"exemplars": self.exemplars, "statistics": self.statistics, "patterns": self.patterns}
         found = {f"{kind}/{n}": t for kind, each in kept.items() if each is not None for n, t in each.tensors().items()}
-        return {"shape": self.shape, "features": np.concatenate(self.features), **found}
+        return {"shape": self.shape, "features": np.concatenate(self.features)[order], **found}
 
 
 class _Part:
@@ -142,7 +143,9 @@ class _Part:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         found = {f"images/{name}": t for name, t in ImageRows.of(self.rows).tensors().items()}
-        found["features/images"] = np.concatenate(self.sampled)
+        sampled = np.concatenate(self.sampled)
+        order = np.argsort(sampled)  # a batch of several input sizes came one size after the other
+        found["features/images"] = sampled[order]
         for layer in (name for name in self.plan.layers if name in self.layers):
-            found |= {f"{layer}/{name}": t for name, t in self.layers[layer].tensors().items()}
+            found |= {f"{layer}/{name}": t for name, t in self.layers[layer].tensors(order).items()}
         return {name: np.ascontiguousarray(t) for name, t in found.items()}

@@ -99,8 +99,7 @@ class UpperQuantiles:
         Raises:
             ConvscopeError: a level that is no share.
         """
-        if not 0 < level < 1:
-            raise ConvscopeError(f"level={level}: a share between 0 and 1, such as 0.005")
+        check_level(level)
         octaves = sorted(self._blocks)
         if not octaves:
             return np.full(self.units, np.inf, np.float32), np.zeros(self.units)
@@ -120,6 +119,12 @@ class UpperQuantiles:
         octaves = sorted(self._blocks)
         blocks = np.stack([self._blocks[o] for o in octaves]) if octaves else np.zeros((0, self.units, _BINS), np.int64)
         return {"count": self.count, "nonfinite": self.nonfinite, "octaves": np.array(octaves), "blocks": blocks}
+
+
+def check_level(level: float) -> None:
+    """Refuse a level that is no share, before anything is counted."""
+    if not 0 < level < 1:
+        raise ConvscopeError(f"level={level}: a share between 0 and 1, such as 0.005")
 
 
 def _codes(values: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -6,7 +6,8 @@
 
 Names are those of the network: a layer ``features.3``, a unit ``features.3:5``, an image's POSIX path relative to its
 folder, a data class by its text; classes that the network *answers* are given by number, since two of them may share a
-name. Nothing is read before it is asked for, and nothing is written, but for ``store.additions``.
+name. Nothing is read before it is asked for, and nothing is written: what comes later is added by
+``store.tables.add_rows``.
 """
 
 import json
@@ -99,10 +100,17 @@ class Atlas:
 
     def label(self, image: str) -> str | None:
         """The data class of an image; None where it has none. Raises ConvscopeError for no image of the atlas."""
-        rows = self._base.rows("SELECT label FROM images WHERE name = ?", (image,))
+        return self._class_name(self._image(image)["label"]) or None
+
+    def digest(self, image: str) -> bytes:
+        """Of the image's content as the survey read it. Raises ConvscopeError for no image of the atlas."""
+        return self._image(image)["digest"]
+
+    def _image(self, image: str) -> Row:
+        rows = self._base.rows("SELECT label, digest FROM images WHERE name = ?", (image,))
         if not rows:
             raise ConvscopeError(f"no image {image!r} was read in {self.path.name}")
-        return self._class_name(rows[0]["label"]) or None
+        return rows[0]
 
     def units(self, layer: str) -> list[str]:
         """The names of a layer's units."""
@@ -194,7 +202,7 @@ class Atlas:
         if name not in (kept := self.about.get("pattern_layers", ())):
             which = f"those of {', '.join(kept)} were" if kept else "none were"
             raise ConvscopeError(
-                f"mean patterns of {name} were not kept in {self.path.name}: {which} (--patterns LAYER)"
+                f"mean patterns of {name} were not kept in {self.path.name}: {which} (survey --patterns LAYER)"
             )
         number = -1 if data_class is None else self._class_number(data_class)
         held = mapped_tensor(self.path / PATTERNS, f"{name}/classes").tolist()

@@ -36,7 +36,11 @@ class ByClass(Mapping[str, Mapping[str, Any]]):
 
 
 def of_unit(base: Database, about: Mapping[str, Any], classes: Sequence[str], layer: int, unit: int) -> dict[str, Any]:
-    """All that is known of one unit; ``class`` is the data class of its largest mean, None without labels."""
+    """All that is known of one unit.
+
+    ``class`` is the data class that ``selectivity`` is of: of the largest mean of max(A, 0) over the sampled positions,
+    which before a ReLU need not be that of the largest mean in ``by_class``. None without labels, and of a dead unit.
+    """
     rows = base.rows("SELECT *, positions AS count FROM units WHERE layer = ? AND unit = ?", (layer, unit))
     if not rows:
         raise ConvscopeError(f"{base.path} is damaged: it has no statistics of unit {unit} of layer {layer}")
