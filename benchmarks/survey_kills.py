@@ -22,6 +22,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from convscope.store.atlas_folder import lock_of
 from convscope.store.schema import TABLES
 
 
@@ -57,7 +58,7 @@ def run(command: list[str], atlas: Path, killed_after: float | None = None) -> t
     process = subprocess.Popen(
         [*command, "--out", str(atlas), "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    while not (atlas / ".lock").exists() and process.poll() is None:
+    while not lock_of(atlas).exists() and process.poll() is None:
         time.sleep(0.002)
     began = time.monotonic()
     try:
@@ -65,7 +66,7 @@ def run(command: list[str], atlas: Path, killed_after: float | None = None) -> t
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
         process.wait()
-        (atlas / ".lock").unlink(missing_ok=True)  # nobody holds it: only this script looks whether it is there
+        lock_of(atlas).unlink(missing_ok=True)  # nobody holds it: only this script looks whether it is there
         return -signal.SIGKILL, time.monotonic() - began
     if process.returncode not in (0, 1):
         raise SystemExit(said)

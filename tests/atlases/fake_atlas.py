@@ -82,7 +82,10 @@ class FakeAtlas:
 
     # units
     def class_statistics(self, layer: str, statistic: str) -> tuple[tuple[str, ...], np.ndarray]:
-        of = {"mean": lambda m: m.mean((0, 2, 3)), "maximum": lambda m: m.max((0, 2, 3))}[statistic]
+        of = {
+            "mean": lambda m: m.mean((0, 2, 3)), "maximum": lambda m: m.max((0, 2, 3)),
+            "rectified": lambda m: np.maximum(m, 0).mean((0, 2, 3)),
+        }[statistic]  # fmt: skip
         return self.classes, np.stack([of(self._of(layer, name)) for name in self.classes])
 
     def _of(self, layer: str, name: str) -> np.ndarray:
@@ -108,7 +111,13 @@ class FakeAtlas:
         k, m = int(number), self.maps[layer][:, int(number)]
         found = {name: v[k] for name, v in self.layer_statistics(layer).items()}
         by_class = {
-            name: {"mean": of.mean(), "maximum": of.max(), "share_positive": (of > 0).mean(), "count": of.size}
+            name: {
+                "mean": of.mean(),
+                "rectified": np.maximum(of, 0).mean(),
+                "maximum": of.max(),
+                "share_positive": (of > 0).mean(),
+                "count": of.size,
+            }
             for name in self.classes
             for of in (self._of(layer, name)[:, k],)
         }

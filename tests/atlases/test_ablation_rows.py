@@ -1,6 +1,7 @@
 """Effects kept in an atlas. Oracle: the ablation itself; what does not belong there changes nothing."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,17 @@ def test_what_is_not_of_this_atlas_is_refused(photos: Path, atlas: Path, tmp_pat
     kept, before = cs.open_atlas(atlas), contents(atlas)
     check_atlas(kept, net, source, ["conv2:0-3"])
     others = source_of(photo_folder(tmp_path / "others", 5))
+    renamed = source_of(shutil.copytree(photos, tmp_path / "renamed"))
+    last = list(renamed.names())[-1]
+    (tmp_path / "renamed" / last).rename((tmp_path / "renamed" / last).with_name("zz.png"))
+    swapped = source_of(shutil.copytree(photos, tmp_path / "swapped"))
+    shutil.copy(photos / last, tmp_path / "swapped" / next(iter(swapped.names())))
     for given, message in (
         ((friendly.network(nets.residual), source, ["conv2:0"]), "made with another network"),
         ((net, others, ["conv2:0"]), "is of 24 images, and 5 photos in others are others"),
+        ((net, renamed, ["conv2:0"]), "no image .*zz.png. was read in photos.atlas"),
+        ((net, swapped, ["conv2:0"]), "is of other images: .* of swapped is another picture"),
+        ((net, source, ["conv2:0"], "none"), "has other data classes than --labels none gives"),
         ((net, source, ["conv3:0"]), "conv3"),
         ((net, source, ["conv2:0@1,1"]), "an atlas keeps whole units; name conv2:0"),
     ):

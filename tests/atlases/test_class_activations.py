@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convscope.atlases.class_activations import ClassActivations, class_activations
+from convscope.atlases.class_activations import ClassActivations, _over_all, class_activations
 from convscope.atlases.class_patterns import mean_patterns
 from convscope.atlases.unit_ranks import by_rank, leading_units, most_telling, ordinal, prominence, rank_tint, ranks_of
 from convscope.errors import ConvscopeError
@@ -25,10 +25,21 @@ def test_means_a_class_are_those_of_all_activations(surveyed: tuple[Atlas, FakeA
     atlas, slow = surveyed
     made = class_activations(atlas, layer)
     assert made.classes == made.shown == slow.classes
-    np.testing.assert_allclose(made.values, slow.class_statistics(layer, "mean")[1], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(made.overall, slow.maps[layer].mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(made.plain, slow.class_statistics(layer, "mean")[1], rtol=1e-5, atol=1e-6)
+    near = {"rtol": 1e-5, "atol": 1e-6} if layer == "relu2" else {"atol": 0.1}  # the maps of conv1 are sampled
+    np.testing.assert_allclose(made.values, slow.class_statistics(layer, "rectified")[1], **near)
+    np.testing.assert_allclose(made.overall, np.maximum(slow.maps[layer], 0).mean((0, 2, 3)), **near)
+    assert made.sampled == (layer == "conv1") == ("sampled positions" in made._subtitle)
+    assert (made.values >= 0).all()
     for row, name in enumerate(made.classes):
         assert made.order(name) == sorted(range(made.values.shape[1]), key=lambda k: (-made.values[row, k], k))
+
+
+def test_overall_is_over_the_classes_by_their_positions() -> None:
+    """Closed form: 1 at three positions and 5 at one; a class without an image is in nothing."""
+    values, counts = np.array([[1.0], [5.0], [np.nan]]), np.array([[3.0], [1.0], [0.0]])
+    assert _over_all(values, counts).tolist() == [2.0]
+    assert np.isnan(_over_all(values[2:], counts[2:])).all()
 
 
 def test_a_unit_has_one_colour_in_all_classes_and_units_have_different_ones(
@@ -73,7 +84,7 @@ def test_mean_maps_are_those_of_all_activations_and_ranks_those_of_the_means(
     for row, name in enumerate(made.classes):
         wanted = slow.mean_patterns(layer, name)[list(made.numbers)]
         np.testing.assert_allclose(made.maps[row], wanted, rtol=1e-4, atol=1e-5)
-        means = slow.class_statistics(layer, "mean")[1][slow.classes.index(name)]
+        means = atlas.class_statistics(layer, "rectified")[1][slow.classes.index(name)]
         assert made.ranks[row].tolist() == [int((means > means[k]).sum()) + 1 for k in made.numbers]
     assert made.picture().width > 100
     assert mean_patterns(atlas, layer, ["crane"], units=[1, 0]).numbers == (1, 0)
@@ -128,7 +139,7 @@ def test_many_classes_and_units_are_cut_down_and_it_is_said() -> None:
     names = tuple(f"class {i}" for i in range(300))
     values = np.random.default_rng(0).random((300, 700))
     shown = tuple(names[i] for i in most_telling(values, 20))
-    made = ClassActivations("conv", names, values, values.mean(0), shown, 12, "mean", _stamp())
+    made = ClassActivations("conv", names, values, values.mean(0), values, False, shown, 12, "mean", _stamp())
     assert made.picture().height < 4000
     assert "20 of 300 classes" in made._subtitle
     assert "12 strongest of 700 units" in made._subtitle
@@ -143,7 +154,8 @@ def _stamp():
 def test_files_and_json(surveyed: tuple[Atlas, FakeAtlas], tmp_path: Path) -> None:
     made = class_activations(surveyed[0], LAYERS[1], ["tabby"], top=2)
     with np.load(made.save(tmp_path / "a.npz")) as saved:
-        np.testing.assert_array_equal(saved["means"], made.values)
+        np.testing.assert_array_equal(saved["rectified"], made.values)
+        np.testing.assert_array_equal(saved["means"], made.plain)
     (tabby,) = made.as_json()["classes"]
     assert [unit["unit"] for unit in tabby["units"]] == [f"relu2:{k}" for k in made.order("tabby")[:2]]
     assert "Which units of relu2" in made.to_html()

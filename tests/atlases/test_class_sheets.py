@@ -1,5 +1,6 @@
 """Confusions and prototypes: oracle, the answers to each photo one by one (``fake_atlas``), and closed forms."""
 
+import math
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -100,10 +101,37 @@ def test_prototypes_are_the_least_loss_and_the_largest_logit_of_each_class(
 def test_suspects_are_the_largest_losses(surveyed: tuple[Atlas, FakeAtlas]) -> None:
     atlas, slow = surveyed
     made = suspects(atlas, 4)
-    wanted = slow.suspects(4)
+    every = [
+        row
+        for row in slow.suspects(100)
+        if row["loss"] > math.log(2) or row["predicted"] not in slow.right(row["label"])
+    ]
+    wanted = every[:4]
+    assert made.of == len(every)
+    assert made.line.startswith(f"The 4 of largest loss of {len(every)} images")
     assert [row["image"] for row in made.rows] == [row["image"] for row in wanted]
     np.testing.assert_allclose(made.arrays()["loss"], [row["loss"] for row in wanted], rtol=1e-4)
     assert made.picture().width > 300
+
+
+def test_what_is_answered_rightly_and_surely_is_no_suspect(
+    surveyed: tuple[Atlas, FakeAtlas], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    atlas = surveyed[0]
+    wrong, unsure, sure = (dict(row) for row in atlas.suspects(3))
+    right = atlas.right(sure["label"])[0]
+    wrong |= {"predicted": next(k for k in range(9) if k not in atlas.right(wrong["label"])), "loss": 0.69}
+    unsure |= {"predicted": atlas.right(unsure["label"])[0], "loss": 0.70}
+    sure |= {"predicted": right, "loss": 0.69}
+    monkeypatch.setattr(Atlas, "suspects", lambda *_: [unsure, wrong, sure])
+    made = suspects(atlas, 100)
+    assert [row["image"] for row in made.rows] == [unsure["image"], wrong["image"]]
+    assert made.line == "All 2 images that are answered wrongly, or with the right class below one half"
+    monkeypatch.setattr(Atlas, "suspects", lambda *_: [sure])
+    none = suspects(atlas)
+    assert (none.rows, none.of) == ((), 0)
+    assert none.line == "No image is answered wrongly, or with the right class below one half"
+    assert none.picture().width > 100
 
 
 def test_photos_that_are_gone_leave_their_place_and_all_gone_are_refused(

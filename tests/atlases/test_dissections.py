@@ -2,6 +2,7 @@
 detector by construction, colours read back from the sheet."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,29 @@ def test_refusals(data: Path, options: dict, message: str) -> None:
     paths = {k: data / v for k, v in options.items() if k in ("boxes", "masks", "names")}
     with pytest.raises(ConvscopeError, match=message):
         dissect(colour_net(), data / "photos", **{**options, **paths})
+
+
+def test_a_photo_that_the_network_does_not_take_is_left_out_and_the_others_count_alike(
+    data: Path, tmp_path: Path
+) -> None:
+    """One of a row of pixels, of which valid convolution leaves nothing."""
+    net = colour_net()
+    net = Network(
+        watch(nn.Sequential(nn.AvgPool2d(2, 2), net.module).eval()),
+        Preprocess(None, None, (0.0,) * 3, (1.0,) * 3),
+        net.classes,
+        "pooled",
+    )
+    shutil.copytree(data / "photos", tmp_path / "photos")
+    expected = dissect(net, tmp_path / "photos", data / "boxes.csv", layers="1.1", level=0.05)["1.1"]
+    Image.new("RGB", (9, 1)).save(tmp_path / "photos" / "red" / "1x.png")
+    table = tmp_path / "boxes.csv"
+    table.write_text((data / "boxes.csv").read_text() + "\nphotos/red/1x.png,0,0,3,0")
+    found = dissect(net, tmp_path / "photos", table, layers="1.1", level=0.05)["1.1"]
+    assert list(found.skipped) == ["red/1x.png"]
+    assert "pooled cannot take an input of 3 x 1 x 9" in found.skipped["red/1x.png"]
+    for name, values in found.arrays().items():
+        np.testing.assert_array_equal(values, expected.arrays()[name])
+    assert {u: [p.image for p in row] for u, row in found.shown.items()} == {
+        u: [p.image for p in row] for u, row in expected.shown.items()
+    }

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import convscope as cs
+from convscope.atlases import dossier_charts
 from convscope.atlases.added_pictures import add_deconvs, add_synthetics, lacking, winners_of
 from convscope.atlases.contact_sheets import contact_sheet
-from convscope.atlases.dossier_charts import charts, lost_points
+from convscope.atlases.dossier_charts import charts, lost_points, strongest_classes
 from convscope.atlases.dossiers import dossier
 from convscope.atlases.unit_patches import UnitPatches, patches_of
 from convscope.attribution import deconvnet
@@ -18,6 +19,7 @@ from convscope.dataset.deconv_patches import drawn
 from convscope.dataset.image_sources import source_of
 from convscope.errors import ConvscopeError
 from convscope.network.targets import Unit
+from convscope.render.chart import value_bars
 from tests import friendly, nets
 from tests.atlases.surveyed import contents, photo_folder
 
@@ -113,19 +115,47 @@ def test_a_dossier_holds_what_the_atlas_says(atlas: cs.Atlas) -> None:
     made = dossier(atlas, "conv2:1", top=3)
     said = atlas.statistics("conv2:1")
     assert list(made.patches.exemplars) == atlas.exemplars("conv2:1")[:3]
-    near = atlas.neighbours("conv2:1", 8)
+    near = [(name, r) for name, r in atlas.neighbours("conv2:1", 8) if r > 0]
+    assert len(near) < 7  # of eight units others run against it
     assert [(str(one.unit), r) for one, r in made.neighbours] == near
     assert made.labels == tuple(image.split("/")[0] for _, image, *_ in made.patches.exemplars)
     found = made.as_json()
     assert found["statistics"]["mean"] == said["mean"]
-    means = {name: of["mean"] for name, of in said["by_class"].items()}
+    means = {name: of["rectified"] for name, of in said["by_class"].items()}
     assert [one["class"] for one in found["classes"]] == sorted(means, key=lambda name: -means[name])
+    assert {one["class"]: one["mean"] for one in found["classes"]} == {
+        n: of["mean"] for n, of in said["by_class"].items()
+    }
     arrays = made.arrays()
     assert np.array_equal(arrays["histogram_counts"], said["histogram"][1])
     assert made.picture().width > 500
     assert f"selectivity {said['selectivity']:.2f}" in made.subtitle
     with pytest.raises(ConvscopeError, match=r"no unit 'conv2:99'"):
         dossier(atlas, "conv2:99")
+
+
+def test_heading_bars_and_class_agree(atlas: cs.Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a convolution before its ReLU the class of the largest plain mean is another one: the bars do not go by it."""
+    drawn: list[list[tuple[str, float]]] = []
+
+    def caught(values, *args, **options):
+        drawn.append(list(values))
+        return value_bars(values, *args, **options)
+
+    monkeypatch.setattr(dossier_charts, "value_bars", caught)
+    said = atlas.statistics("conv2:1")
+    rectified, means = (0.2, 0.9, 0.0), (-1.0, -3.0, -0.5)
+    names = ("grey fox", "tench", "lion")
+    by_class = {n: {"rectified": r, "mean": m} for n, r, m in zip(names, rectified, means, strict=True)}
+    said |= {"by_class": by_class, "class": "tench", "minimum": -4.0}
+    charts(said, {}, None)
+    assert drawn == [[("tench", 0.9), ("grey fox", 0.2), ("lion", 0.0)]]
+    charts({**said, "by_class": {n: {"rectified": 0.0, "mean": -1.0} for n in names}, "class": None}, {}, None)
+    assert len(drawn) == 1  # it says nothing for any
+    for unit in atlas.units("conv2"):
+        kept = atlas.statistics(unit)
+        order = strongest_classes({n: of["rectified"] for n, of in kept["by_class"].items()}, kept["class"])
+        assert kept["class"] in (order[0], None)
 
 
 def test_what_is_lost_without_a_unit_is_drawn_where_it_was_measured(atlas: cs.Atlas) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from convscope.atlases.embeddings import Embedding, embed_atlas, embed_data
 from convscope.atlases.surveying import survey
@@ -14,9 +15,12 @@ from convscope.dataset.embedding import pca
 from convscope.dataset.image_sources import source_of
 from convscope.dataset.pooled_features import pooled_features
 from convscope.errors import ConvscopeError
+from convscope.network.loading import Network
 from convscope.network.pictures import read_image
+from convscope.network.preprocessing import Preprocess
 from tests import friendly
 from tests.atlases.surveyed import CLASSES, photo_folder
+from tests.untouched import watch
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +135,63 @@ def test_without_labels_there_is_no_share_and_nothing_is_named(photos: Path) -> 
     assert (found.alike, found.named, found.thumbnails) == (None, (), {})
     assert "of its class" not in found.subtitle
     assert found.picture().size[0] > 1000
+
+
+class _Spoiled(nn.Module):
+    """Five units, of which 3 is never finite; 1 is infinite at one place of each image, 2 all over the brightest."""
+
+    def forward(self, x):
+        maps = torch.cat([x, -x[:, :2]], 1)
+        maps[:, 1, 2, 2] = float("inf")
+        maps[:, 3] = float("nan")
+        maps[:, 2] = torch.where(x.mean((1, 2, 3))[:, None, None] > 0.36, float("nan"), maps[:, 2])
+        return maps
+
+
+def spoiled() -> Network:
+    module = watch(nn.Sequential(_Spoiled(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    return Network(module, friendly.PREPROCESS, (), "spoiled")
+
+
+def test_a_unit_without_numbers_is_left_out_by_name_and_an_image_only_for_a_whole_map(
+    photos: Path, tmp_path: Path
+) -> None:
+    net, notes = spoiled(), []
+    found = embed_data(net, photos, "0", "pca", labels="groups", on_note=notes.append)
+    assert "left out, NaN or infinite all over its map on most images: 0:3" in notes
+    assert (found.units, found.units_left_out) == (4, (3,))
+    assert ": 4 of the 5 units of 0, each averaged" in found.subtitle
+    assert found.facts()["left out: 0:3"] == "NaN or infinite all over its map"
+    assert found.as_json()["units_left_out"] == [3]
+    pixels = {name: net.input_of(read_image(photos / name))[0] for name in by_hand(photos, "conv2")[0]}
+    bright = {name for name, x in pixels.items() if x.mean() > 0.36}
+    assert 0 < len(bright) < 12
+    assert set(found.left_out) == bright | {"crane/05.png"}
+    kept = [x for name, x in pixels.items() if name not in bright]
+    second = torch.ones(12, 12, dtype=torch.bool)
+    second[2, 2] = False
+    means = [[x[0].mean(), x[1][second].mean(), x[2].mean(), -x[1].mean()] for x in kept]
+    np.testing.assert_allclose(found.points, pca(np.array(means, np.float64))[0], atol=1e-6)
+    atlas = survey(net, photos, tmp_path / "a.atlas", ["0"], labels="groups", pictures=False)
+    ours = embed_atlas(atlas, "0", "pca", on_note=notes.append)
+    assert (ours.images, ours.units_left_out) == (found.images, found.units_left_out)
+    assert set(ours.left_out) == bright
+    np.testing.assert_allclose(ours.points, found.points, atol=1e-6)
+    assert notes.count("left out, NaN or infinite all over its map on most images: 0:3") == 2
+
+
+def test_a_photo_that_the_network_does_not_take_is_left_out(photos: Path, tmp_path: Path) -> None:
+    odd = photo_folder(tmp_path / "photos", 12)
+    Image.new("RGB", (1, 1)).save(odd / CLASSES[0] / "zz.png")
+    net = friendly.network(preprocess=Preprocess(None, None, (0.5,) * 3, (0.25,) * 3))
+    net.module.conv1.padding = (0, 0)
+    found = embed_data(net, odd, "conv2", "pca")
+    assert list(found.left_out) == ["crane/zz.png"]
+    assert "a small net cannot take an input of 3 x 1 x 1" in found.left_out["crane/zz.png"]
+    assert len(found.images) == 12
+    for photo in odd.rglob("*.png"):
+        Image.new("RGB", (1, 1)).save(photo)
+    with pytest.raises(
+        ConvscopeError, match=r"none of the 13 photos in photos can be used; the first, crane/00.png: a"
+    ):
+        embed_data(net, odd, "conv2", "pca")

@@ -54,6 +54,10 @@ def test_numbers_of_a_unit(surveyed: tuple[Atlas, FakeAtlas]) -> None:
     assert list(made.class_means) == list(slow.classes)
     for name, value in made.class_means.items():
         assert value == pytest.approx(wanted["by_class"][name]["mean"], rel=1e-5)
+    for name, value in made.rectified.items():  # relu2 is never below 0: of all positions
+        assert value == pytest.approx(wanted["by_class"][name]["rectified"], rel=1e-5)
+    assert made.ranked == sorted(made.rectified, key=lambda name: -made.rectified[name])
+    assert made.selective_class == made.ranked[0] == next(iter(made.as_json()["rectified_by_class"]))
     for q, value in made.quantiles.items():  # within a bin of the histogram, a fifth of the value
         assert value == pytest.approx(np.quantile(slow.maps["relu2"][:, 3], q), rel=0.25, abs=0.02)
     assert 0 < made.counts.sum() <= slow.maps["relu2"][:, 3].size
@@ -64,14 +68,56 @@ def test_neighbours_are_by_the_correlation_of_the_pooled_maps(surveyed: tuple[At
     atlas, slow = surveyed
     made = neighbours(atlas, ["relu2:1", "relu2:4"], top=3)
     for unit, near in made.near.items():
-        wanted = slow.neighbours(unit, 3)
+        wanted = [(name, r) for name, r in slow.neighbours(unit, 3) if r > 0]
         assert [name for name, _ in near] == [name for name, _ in wanted]
         np.testing.assert_allclose([r for _, r in near], [r for _, r in wanted], rtol=1e-4)
     assert made.picture().width > 300
     of_layer = neighbours(atlas, ["relu2"], most=2)
-    nearest = sorted(atlas.units("relu2"), key=lambda unit: -max(dict(slow.neighbours(unit, 9)).values(), default=-1))
-    assert sorted(of_layer.near) == sorted(nearest[:2])
-    assert of_layer.left_out == len(nearest) - 2
+    pairs = {frozenset((unit, name)): r for unit in atlas.units("relu2") for name, r in slow.neighbours(unit, 9)}
+    best = max((pair for pair in pairs), key=lambda pair: pairs[pair])
+    first = next(iter(of_layer.near))
+    assert {first, of_layer.near[first][0][0]} == best
+    assert of_layer.left_out == 8 - 2
+    assert made.images == of_layer.images == 40
+    assert "over 40 images" in made._subtitle
+    assert "over 40 images" in made.facts()["r"]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_of_a_layer_each_pair_stands_once_and_none_runs_against_the_other(
+    surveyed: tuple[Atlas, FakeAtlas], layer: str
+) -> None:
+    atlas = surveyed[0]
+    made = neighbours(atlas, [layer], top=10, most=8)
+    said = [(frozenset((unit, name)), r) for unit, near in made.near.items() for name, r in near]
+    assert len({pair for pair, _ in said}) == len(said)
+    assert all(r > 0 for _, r in said)
+    assert all(near for near in made.near.values())
+    kept = {frozenset((u, v)): r for u in atlas.units(layer) for v, r in atlas.neighbours(u, 1) if r > 0}
+    assert kept.keys() <= {pair for pair, _ in said}  # every unit's nearest is there
+    assert made.picture().width > 300
+
+
+def test_units_are_named_as_convscope_unit_takes_them(surveyed: tuple[Atlas, FakeAtlas]) -> None:
+    assert list(neighbours(surveyed[0], ["relu2:1,4", "relu2:4-5"]).near) == ["relu2:1", "relu2:4", "relu2:5"]
+    with pytest.raises(ConvscopeError, match=r"an atlas knows whole units; name relu2:1"):
+        neighbours(surveyed[0], ["relu2:1@0,0"])
+
+
+def test_of_few_images_it_is_said_that_duplicates_were_not_looked_for(
+    surveyed: tuple[Atlas, FakeAtlas], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """40 images; 3 exemplars a unit ask for 12, and 11 for 44."""
+    enough = layer_statistics(surveyed[0], "relu2")
+    assert "not looked for" not in enough.line
+    assert isinstance(enough.as_json()["duplicates"], list)
+    monkeypatch.setitem(surveyed[0].about, "top", 11)
+    made = layer_statistics(surveyed[0], "relu2")
+    assert "duplicates not looked for, with fewer than 44 images" in made.line
+    assert made.as_json()["duplicates"] is None
+    whole = network_statistics(surveyed[0])
+    assert "duplicates not looked for" in whole.line
+    assert [row["duplicates"] for row in whole.as_json()] == [None, None]
 
 
 def test_what_is_odd_is_said(tmp_path: Path) -> None:
@@ -84,9 +130,8 @@ def test_what_is_odd_is_said(tmp_path: Path) -> None:
     assert "1 dead (1)" in layer_statistics(atlas, "conv1").line
     made = neighbours(atlas, ["conv2:0"])
     assert made.as_json()[0]["neighbours"] == [
-        {"unit": "conv2:2", "correlation": 0.9, "class": "crane", "shared_patches": 2},
-        {"unit": "conv2:1", "correlation": -0.5, "class": "crane", "shared_patches": 0},
-    ]
+        {"unit": "conv2:2", "correlation": 0.9, "class": "crane", "shared_patches": 2}
+    ]  # conv2:1 runs against it
     assert unit_statistics(atlas, "conv2:2").odd == (5, 2)
     assert network_statistics(atlas).line.endswith(
         "1 dead, 1 pair of units sharing most patches, 1 with NaN or infinite values."

@@ -73,6 +73,9 @@ def test_stats_of_a_layer_and_a_unit(cli, atlas: Path) -> None:
     (unit,) = json.loads(cli("stats", atlas, "2:5", "--save", "npz", "--json").stdout)
     assert unit["unit"] == "2:5"
     assert set(unit["by_class"]) == {"tabby", "lion", "crane"}
+    assert unit["class"] == next(iter(unit["rectified_by_class"]))
+    several = json.loads(cli("stats", atlas, "2:1,3-4", "--json").stdout)
+    assert [each["unit"] for each in several] == ["2:1", "2:3", "2:4"]
     shown = cli("stats", atlas, "2", "--units", "0-2").stdout
     assert "convscope-out/zoo.2.patterns.png" in shown
     assert shown.index("2:0") < shown.index("2:7")
@@ -99,6 +102,7 @@ def test_prototypes_and_suspects(cli, atlas: Path, labelled: Path, net: str) -> 
     suspects = json.loads(cli("prototypes", atlas, "--suspects", 2, "--json").stdout)["suspects"]
     losses = [each["loss"] for each in suspects]
     assert len(losses) == 2
+    assert "of largest loss of" in cli("prototypes", atlas, "--suspects", 2).stdout
     assert losses == sorted(losses, reverse=True)
 
 
@@ -108,7 +112,9 @@ def test_neighbours(cli, atlas: Path) -> None:
     ids, features = cs.open_atlas(atlas).features("2")
     assert len(ids) == 18
     wanted = np.corrcoef(np.asarray(features, float).T)[3]
-    order = [k for k in np.argsort(-wanted, kind="stable") if k != 3][:2]
+    order = [k for k in np.argsort(-wanted, kind="stable") if k != 3 and wanted[k] > 0][:2]
+    assert made["images"] == 18
+    assert "over 18 images" in cli("neighbours", atlas, "2:1,3").stdout
     assert [each["unit"] for each in made["units"][0]["neighbours"]] == [f"2:{k}" for k in order]
     shown = cli("neighbours", atlas, "0", "--most", 2).stdout
     assert shown.splitlines()[-1] == "convscope-out/zoo.neighbours.0.png"
@@ -147,7 +153,7 @@ def test_all_classes_are_explained_where_none_is_named(cli, atlas: Path, sheets:
     [
         (["stats", "zoo.atlas"], "there is no atlas zoo.atlas"),
         (["stats", "ATLAS", "3"], "no layer '3' in zoo.atlas"),
-        (["stats", "ATLAS", "2:8"], "no unit '2:8': 2 has 8 units"),
+        (["stats", "ATLAS", "2:8"], "unit 8 was asked for, but layer '2' has 8 units"),
         (["stats", "ATLAS", "2", "--class", "lyon"], "no class 'lyon' in the atlas; did you mean 'lion'"),
         (["stats", "ATLAS", "2", "--rank", "max"], "no rank 'max'"),
         (["stats", "ATLAS", "--units", "1"], "--units belongs to a layer"),
@@ -156,7 +162,7 @@ def test_all_classes_are_explained_where_none_is_named(cli, atlas: Path, sheets:
         (["prototypes", "ATLAS", "--class", "lyon"], "no class 'lyon' in the atlas"),
         (["prototypes", "ATLAS", "--class", "lion", "--suspects", "3"], "--suspects are those of all classes"),
         (["prototypes", "ATLAS", "--data", "nowhere"], "there is no folder or archive nowhere"),
-        (["neighbours", "ATLAS", "2:99"], "no unit '2:99'"),
+        (["neighbours", "ATLAS", "2:99"], "unit 99 was asked for, but layer '2' has 8 units"),
         (["explain", "--prototypes", "ATLAS", "--demo"], "--prototypes takes photos and network from the atlas"),
         (["explain", "--prototypes", "ATLAS", "--size", "9"], "--prototypes takes photos and network from the atlas"),
         (["explain", "--prototypes", "ATLAS", "-t", "lyon"], "no class 'lyon' in the atlas; did you mean 'lion'"),

@@ -10,6 +10,7 @@ from PIL import Image
 
 import convscope as cs
 from convscope.atlases.dissections import dissect
+from convscope.dataset.image_sources import source_of
 from tests.cli.test_explain_refusals import refused
 
 
@@ -93,3 +94,21 @@ def test_refusals_leave_no_files(cli, tmp_path: Path, data: Path, net: str, args
         lambda _, *rest, code: cli("dissect", *rest, code=code), tmp_path, data / "photos", *placed, "--model", net
     )
     assert message in line
+
+
+def test_an_interruption_ends_it_at_once_and_leaves_no_files(cli, data: Path, net: str, monkeypatch) -> None:
+    reads = []
+
+    def read(source, name: str):
+        reads.append(name)
+        if len(reads) == 3:
+            raise KeyboardInterrupt
+        return whole(source, name)
+
+    kind = type(source_of(data / "photos"))
+    whole = kind.read
+    monkeypatch.setattr(kind, "read", read)
+    result = cli("dissect", data / "photos", "--boxes", data / "boxes.csv", "--model", net, code=130)
+    assert result.stderr == "convscope: interrupted; what was written stays\n"
+    assert len(reads) == 3
+    assert not list(Path("convscope-out").glob("*"))

@@ -13,6 +13,23 @@ from convscope.atlases.embeddings import embed_data
 from tests.atlases.surveyed import photo_folder
 from tests.cli.test_explain_refusals import refused
 
+OWN_SIZE = """
+import torch
+from torch import nn
+
+MEAN = STD = (0.5, 0.5, 0.5)  # and no SIZE: photos keep their own
+
+
+def make():
+    torch.manual_seed(0)
+    net = nn.Sequential()
+    net.conv, net.relu = nn.Conv2d(3, 4, 5), nn.ReLU()
+    with torch.no_grad():
+        net.conv.bias[3] = float("nan")
+    net.pool, net.flat = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return net
+"""
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -52,6 +69,20 @@ def test_an_atlas_has_its_features_and_classes(cli, atlas: Path) -> None:
     assert result.stderr == ""
     again = json.loads(cli("embed", atlas, "--perplexity", 3, "--seed", 5, "--save", "npz", "--json").stdout)
     assert again[0]["perplexity"] == "3"
+
+
+def test_photos_that_the_network_does_not_take_are_named_and_the_exit_code_says_so(cli, tmp_path: Path) -> None:
+    photos = photo_folder(tmp_path / "photos", 12)
+    Image.new("RGB", (3, 9)).save(photos / "tabby" / "zz.png")
+    (tmp_path / "net.py").write_text(OWN_SIZE)
+    args = ("--model", "net.py:make", "--layer", "conv", "--method", "pca", "--labels", "groups", "--save", "npz")
+    result = cli("embed", photos, *args, "--json", code=1)
+    assert result.stderr.splitlines()[1:] == [
+        "note: left out, NaN or infinite all over its map on most images: conv:3",
+        f"skipped tabby/zz.png: {json.loads(result.stdout)[0]['left_out']['tabby/zz.png']}",
+    ]
+    assert "cannot take an input of 3 x 9 x 3: " in result.stderr
+    assert len(json.loads(result.stdout)[0]["points"]) == 12
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import convscope as cs
+from convscope.cli.survey import _stem
 from convscope.dataset import computing
 from convscope.writing import UnwritableError
 from tests.atlases.surveyed import contents, differing, photo_folder
@@ -43,6 +44,14 @@ def test_json_says_what_was_made(cli, folder: Path, net: str) -> None:
         "classes": 3,
         "accuracy": pytest.approx(accuracy(cs.open_atlas("x.atlas"))),
     }
+
+
+def test_of_few_images_duplicates_are_not_said_to_be_none(cli, folder: Path, net: str) -> None:
+    """24 images; nine exemplars a unit ask for 36."""
+    args = ("survey", folder, "-m", net, "-l", "2", "--no-pictures", "--labels", "groups", "--top", 9)
+    assert "duplicates not looked for, with fewer than 36 images" in cli(*args, "--out", "x.atlas").stdout
+    assert json.loads(cli(*args, "--out", "y.atlas", "--json").stdout)["layers"][0]["duplicates"] is None
+    assert json.loads(cli("stats", "y.atlas", "2", "--json").stdout)[0]["duplicates"] is None
 
 
 def accuracy(atlas: cs.Atlas) -> float:
@@ -109,6 +118,36 @@ def test_a_full_disk_is_refused_and_resume_goes_on(
     assert "nothing is left to do" in cli("survey", folder, "-m", net, "-o", "x.atlas", "--resume").stderr
     cli("survey", folder, "-m", net, "-o", "y.atlas", "--labels", "none", *FEW)
     assert differing(contents(Path("x.atlas")), contents(Path("y.atlas"))) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("photos.v1", "photos.v1"), ("a/photos.v2/", "photos.v2"), ("photos", "photos"), ("in.zip", "in"),
+        ("a/in.v1.tar.gz", "in.v1"), ("in.TGZ", "in"), ("hf:org/cats.v2", "cats.v2"), (".", "here.too"),
+    ],
+)  # fmt: skip
+def test_an_atlas_is_called_as_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str, name: str) -> None:
+    (tmp_path / "here.too").mkdir()
+    monkeypatch.chdir(tmp_path / "here.too")
+    assert _stem(data) == name
+
+
+def test_a_folder_that_ends_as_an_archive_keeps_its_name(cli, net: str, tmp_path: Path) -> None:
+    photo_folder(tmp_path / "photos.zip")
+    cli("survey", "photos.zip", "-m", net, "--labels", "none", "--no-pictures", *FEW)
+    assert Path("photos.zip.atlas").is_dir()
+
+
+def test_resume_on_a_finished_atlas_refuses_what_it_is_not(cli, folder: Path, net: str) -> None:
+    same = ("survey", folder, "-m", net, "-o", "x.atlas", "--labels", "none", "--no-pictures", "--resume")
+    cli(*same, *FEW)
+    before = contents(Path("x.atlas"))
+    assert "nothing is left to do" in cli(*same, *FEW).stderr
+    assert "top 2, not with 9" in cli(*same, "--top", 9, code=2).stderr  # the default, said explicitly
+    assert "without pictures, not with" in cli(*same, "--pictures", code=2).stderr
+    assert "another network" in cli(*same, "-m", "bundled:tiny50", code=2).stderr
+    assert differing(contents(Path("x.atlas")), before) == []
 
 
 # ---- export

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,6 +105,22 @@ def test_none_and_what_fits_nothing() -> None:
     assert data_labels(Names("cat/1.jpg"), ()).kind == "none"  # a network without names
 
 
+@pytest.mark.parametrize("classes", [CLASSES, ()])
+def test_folders_of_several_images_are_groups_where_the_network_knows_none_and_it_is_said(classes: Any) -> None:
+    source = Names("day one/1.jpg", "day one/2.jpg", "day two/1.jpg", "day two/2.jpg")
+    found = data_labels(source, classes)
+    assert (found.kind, found.classes, found.right) == ("groups", ("day one", "day two"), ((), ()))
+    assert numbers(found, source) == [0, 0, 1, 1]
+    assert found.note.startswith("the folder of an image is no class of the network")
+
+
+@pytest.mark.parametrize(
+    "names", [["a/1.jpg", "b/2.jpg"], ["a/1.jpg", "a/2.jpg"], ["1.jpg", "2.jpg", "a/1.jpg", "a/2.jpg"]]
+)
+def test_a_folder_an_image_one_folder_and_loose_images_are_no_groups(names: list[str]) -> None:
+    assert data_labels(Names(*names), CLASSES).kind == "none"
+
+
 def test_a_few_accidental_hits_are_no_labels_and_are_said() -> None:
     found = data_labels(Names("IMG_1.jpg", "IMG_2.jpg", "IMG_3.jpg", "cat.jpg"), CLASSES)
     assert found.kind == "none"
@@ -115,7 +132,7 @@ def test_labels_of_which_a_part_fits_are_refused_with_the_ways_out(labels: str) 
     source = Names("cat/1.jpg", "crane/2.jpg", "king pengiun/3.jpg")
     why = (
         "1 of 3 folders' names are no class of the network, the first is 'king pengiun'; did you mean 'king penguin'.*"
-        "--labels groups takes them as they are, --labels none goes without"
+        "--labels groups takes the folders as they are, --labels none goes without"
     )
     with pytest.raises(ConvscopeError, match=why):
         data_labels(source, CLASSES, labels)

@@ -1,9 +1,12 @@
 """Duplicates: oracle a loop over all pairs of units, and of their exemplars."""
 
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convscope.dataset import duplicates
 from convscope.dataset.duplicates import duplicate_units, shared_images
 
 
@@ -62,3 +65,27 @@ def test_an_image_of_which_two_units_have_crops_apart_is_not_shared() -> None:
     boxes[1, 2] += 4
     assert list(duplicate_units(images, boxes, 100)) == [(0, 1, 2)]
     assert shared_images(images, boxes, 0, 1) == [0, 1]
+
+
+def test_many_crops_of_one_image_take_little_memory() -> None:
+    """All pairs at once would be 5,184 x 5,184 numbers, 215 MB of each kind."""
+    units, top = 576, 9
+    random = np.random.default_rng(0)
+    start = random.integers(0, 200, (units, top, 2))
+    start[1] = start[0]
+    boxes = np.concatenate([start, start + 24], 2)
+    tracemalloc.start()
+    found = list(duplicate_units(np.zeros((units, top), int), boxes, 100))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (0, 1, top) in found
+    assert peak < 120e6
+
+
+def test_blocks_of_pairs_change_nothing(monkeypatch) -> None:
+    random = np.random.default_rng(1)
+    images, start = random.integers(-1, 3, (9, 5)), random.integers(0, 3, (9, 5, 2))
+    boxes = np.concatenate([start, start + random.integers(1, 4, (9, 5, 2))], 2)
+    for pairs in (1, 30, 2**20):
+        monkeypatch.setattr(duplicates, "PAIRS", pairs)
+        assert list(duplicate_units(images, boxes, 100)) == slowly(images, boxes)

@@ -206,3 +206,15 @@ def test_walking_holds_one_folders_names(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 400_000  # 400 entries, not 3,200
+
+
+def test_an_atlas_among_the_photos_is_none_of_them_and_is_refused_as_data(tmp_path: Path) -> None:
+    for place in ("a.png", "old.atlas/images/ab/ab12.png", "b.png"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (2, 2)).save(tmp_path / place)
+    assert list(source_of(tmp_path).names()) == ["a.png", "b.png", "old.atlas/images/ab/ab12.png"]
+    for name in ("manifest.json", "plan.json"):
+        (tmp_path / "old.atlas" / name).write_text("{}")
+    assert list(source_of(tmp_path).names()) == ["a.png", "b.png"]
+    with pytest.raises(ConvscopeError, match=r"old\.atlas is an atlas: it holds what a survey found, not the photos"):
+        source_of(tmp_path / "old.atlas")

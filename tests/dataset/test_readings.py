@@ -116,6 +116,20 @@ def test_equal_values_are_won_by_the_first_position_row_by_row() -> None:
     assert (found.y[0, 0, 1], found.x[0, 0, 1]) == (1, 3)
 
 
+@pytest.mark.parametrize("odd", [None, float("nan"), float("inf")])
+def test_the_rectified_mean_is_of_all_positions_where_a_map_is_never_below_zero(odd: float | None) -> None:
+    """And of the sampled ones where it is; the oracle has all 256 of a map, of which 32 are sampled."""
+    maps = normal(2, 3, 16, 16)
+    maps[:, 0].relu_()
+    if odd is not None:
+        maps[0, 0, 3, 5] = odd
+    found = read_units(channels_last(maps), SIZE, "layer")
+    whole = maps[:, 0].nan_to_num(0, 0, 0).double().flatten(1).sum(1) / torch.from_numpy(found.count[:, 0])
+    assert found.rectified[:, 0] == pytest.approx(whole.numpy(), rel=1e-6)
+    sampled = maps[:, 1:].flatten(2)[..., torch.from_numpy(sample_places(256, 32))].relu().mean(2)
+    assert found.rectified[:, 1:] == pytest.approx(sampled.numpy(), rel=1e-5)
+
+
 values = st.sampled_from([float("nan"), float("inf"), -float("inf"), -2.5, -0.0, 0.0, 1.0, 1.5, 3e38, -3e38, 1e-30])
 
 

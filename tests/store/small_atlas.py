@@ -49,7 +49,7 @@ def rows(picture: str) -> dict[str, Any]:
     def floats(*values: float) -> bytes:
         return np.array(values, "<f4").tobytes()
 
-    by_class = (np.array([0, 300], "<i8").tobytes(), *(floats(NAN, 0.1 * i) for i in range(5)))
+    by_class = (np.array([0, 300], "<i8").tobytes(), *(floats(NAN, 0.1 * i) for i in range(6)))
     return {
         "about": sorted((key, json.dumps(value)) for key, value in about().items()),
         "layers": [
@@ -84,10 +84,15 @@ def rows(picture: str) -> dict[str, Any]:
 def small_atlas(folder: Path, **manifest: Any) -> Path:
     picture = keep_picture(folder, webp((255, 0, 0)))
     write_tables(folder, rows(picture))
-    shapes = {"features/images": (np.int64, (2,)), "conv1/features": (np.float32, (2, 2))}
+    shapes = {
+        "features/images": (np.int64, (2,)),
+        "conv1/features": (np.float32, (2, 2)),
+        "conv2/features": (np.float32, (2, 3)),
+    }
     with writing_tensors(folder / "features.safetensors", shapes) as put:
         put("features/images", np.array([0, 3]))
         put("conv1/features", np.arange(4, dtype=np.float32).reshape(2, 2))
+        put("conv2/features", np.ones((2, 3), np.float32))
     shapes = {"conv2/classes": (np.int64, (2,)), "conv2/maps": (np.float32, (2, 3, 2, 2))}
     with writing_tensors(folder / "mean_patterns.safetensors", shapes) as put:
         put("conv2/classes", np.array([-1, 1]))

@@ -59,6 +59,7 @@ def test_statistics_of_a_unit(atlas: Atlas) -> None:
     assert dict(found["by_class"]).keys() == {"crane"}  # there is no cat's position
     assert found["by_class"]["crane"]["count"] == 300
     assert found["by_class"]["crane"]["variance"] == pytest.approx(0.1)
+    assert found["by_class"]["crane"]["rectified"] == pytest.approx(0.5)
     without = atlas.statistics("conv2:1")["by_class"]
     assert len(without) == 0
     assert "cat" not in without
@@ -80,6 +81,7 @@ def test_statistics_of_a_whole_layer_are_those_of_its_units(atlas: Atlas) -> Non
     classes, means = atlas.class_statistics("conv1", "maximum")
     assert classes == ("cat", "crane")
     np.testing.assert_array_equal(means, np.array([[np.nan] * 2, [0.3] * 2], np.float32))
+    np.testing.assert_array_equal(atlas.class_statistics("conv1", "rectified")[1][1], np.array([0.5] * 2, np.float32))
     np.testing.assert_array_equal(atlas.class_statistics("conv1", "count")[1], [[0, 0], [300, 300]])
     assert atlas.class_statistics("conv2", "mean")[1].shape == (2, 0)
     with pytest.raises(ConvscopeError, match=r"did you mean 'variance'"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from convscope.errors import ConvscopeError
-from convscope.store.atlas_folder import beside, locked, recover, swap_in
+from convscope.store.atlas_folder import beside, lock_of, locked, recover, swap_in
 from convscope.writing import UnwritableError
 
 HOLD = textwrap.dedent("""
@@ -42,10 +42,13 @@ def test_a_second_run_is_refused_and_a_killed_one_is_no_hindrance(tmp_path: Path
     finally:
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
-    assert (folder / ".lock").exists()  # left behind, and held by nobody
+    assert lock_of(folder).exists()  # left behind, and held by nobody
     with locked(folder):
         pass
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json"]
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "a.atlas",
+        "a.atlas/manifest.json",
+    ]
 
 
 def test_one_process_is_refused_as_well(tmp_path: Path) -> None:
@@ -124,3 +127,35 @@ def test_a_kill_after_them_leaves_the_new_one(tmp_path: Path) -> None:
     assert recover(folder) is False
     assert (folder / "it").read_text() == "new"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_the_lock_outlives_the_renames_and_mends_what_a_kill_left(tmp_path: Path) -> None:
+    folder = tmp_path / "a.atlas"
+    built(tmp_path / ".a.atlas.old", "old")
+    with locked(folder):
+        assert (folder / "it").read_text() == "old"  # before the folder is made anew
+        swap_in(built(beside(folder), "new"), folder)
+        with pytest.raises(ConvscopeError, match="another run is writing"), locked(folder):
+            pytest.fail("held twice")
+    assert (folder / "it").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_every_way_to_an_atlas_meets_the_same_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = built(tmp_path / "a.atlas", "it")
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    for way in (Path(), Path("../a.atlas"), tmp_path / "link"):
+        with locked(folder), pytest.raises(ConvscopeError, match="another run is writing"), locked(way):
+            pytest.fail("held twice")
+    assert beside(Path()) == beside(folder)
+
+
+def test_where_no_file_can_be_made_beside_the_folder_the_lock_lies_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = built(tmp_path / "a.atlas", "it")
+    monkeypatch.setattr(os, "access", lambda path, _how: Path(path) != tmp_path)
+    with locked(folder), pytest.raises(ConvscopeError, match="another run is writing"), locked(folder):
+        pytest.fail("held twice")
+    assert [path.name for path in folder.iterdir()] == ["it"]

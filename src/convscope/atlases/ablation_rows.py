@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from convscope.atlases.data_ablations import DataAblation
+from convscope.dataset.data_labels import data_labels
 from convscope.dataset.image_sources import ImageSource
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
@@ -16,11 +17,14 @@ from convscope.views.unit_names import layer_of
 ALL = -1  # the class number of the row of all images
 
 
-def check_atlas(atlas: Atlas, net: Network, source: ImageSource, names: Sequence[str | Unit]) -> None:
+def check_atlas(
+    atlas: Atlas, net: Network, source: ImageSource, names: Sequence[str | Unit], labels: str = "auto"
+) -> None:
     """Refuse, before anything is computed, what could not be kept in this atlas.
 
     Raises:
-        ConvscopeError: it is of another network or other data, or has not the layers; neurons and not whole units.
+        ConvscopeError: it is of another network, of other images (all names are compared, and the contents of the first
+            and the last) or of other data classes, or has not the layers; neurons and not whole units.
     """
     made_with = atlas.about.get("network", {}).get("fingerprint")
     if made_with != net.fingerprint:
@@ -28,13 +32,28 @@ def check_atlas(atlas: Atlas, net: Network, source: ImageSource, names: Sequence
             f"{atlas.path.name} was made with another network (fingerprint {made_with}, not {net.fingerprint} of "
             f"{net.name}): its units are not these"
         )
-    planned, here = atlas.images + len(atlas.skipped), sum(1 for _ in source.names())
-    if planned != here:
-        raise ConvscopeError(f"{atlas.path.name} is of {planned:,} images, and {source.line()} are others")
     for name in names:
         atlas.layer(layer_of(name))
         if "@" in str(name):
             raise ConvscopeError(f"{name}: an atlas keeps whole units; name {str(name).split('@')[0]}")
+    _check_images(atlas, source)
+    if atlas.classes and data_labels(source, net.classes, labels).classes != atlas.classes:
+        kind = atlas.about["labels"]
+        raise ConvscopeError(f"{atlas.path.name} has other data classes than --labels {labels} gives; it has {kind}")
+
+
+def _check_images(atlas: Atlas, source: ImageSource) -> None:
+    planned, here = atlas.images + len(atlas.skipped), sum(1 for _ in source.names())
+    if planned != here:
+        raise ConvscopeError(f"{atlas.path.name} is of {planned:,} images, and {source.line()} are others")
+    skipped, ends = {name for name, _ in atlas.skipped}, ("", "")
+    for name in source.names():
+        if name not in skipped:
+            atlas.digest(name)  # refuses what is no image of the atlas
+            ends = ends[0] or name, name
+    for name in filter(None, ends):
+        if atlas.digest(name) != source.digest(name):
+            raise ConvscopeError(f"{atlas.path.name} is of other images: {name} of {source.name} is another picture")
 
 
 def keep_effects(atlas_path: Path, made: DataAblation) -> int:

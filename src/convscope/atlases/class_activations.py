@@ -2,14 +2,14 @@
 
 Of a layer with units k and a class c over its images,
 
-    m_ck = mean of unit k over the positions of all images of c,
+    m_ck = mean of max(A_k, 0) over the positions of all images of c,
     rank of k in c = its place when the units are ordered by m_ck, the largest first.
 
 Drawn as bars, class by class: one bar and one colour a unit, the same colour in every class, so that a colour that
 stands on top here and lower there is seen at once. A unit that is on top everywhere says nothing of a class: each bar
-bears a mark at the unit's mean over all images, and ``rank="difference"`` orders by m_ck less that mean instead.
-
-Pitfall: before a ReLU means are mostly negative; the least negative is then first, and bars run to the left.
+bears a mark at the unit's mean over the images of all classes, and ``rank="difference"`` orders by m_ck less that mean
+instead. After a ReLU m_ck is the plain mean. Before one it is of sampled positions (``dataset/readings.py``); plain
+means are mostly negative there, and the least negative is no strongest. They are kept beside it, for ``--json``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ from PIL import Image
 
 from convscope.atlases.atlas_stamp import stamp_of
 from convscope.atlases.classes_asked import classes_asked
+from convscope.atlases.dossier_charts import SAMPLED
 from convscope.atlases.unit_ranks import by_rank, finite, left_out_line, most_telling, prominence
 from convscope.errors import ConvscopeError, nearest
 from convscope.render import frame
@@ -39,8 +40,9 @@ MOST_CLASSES, MOST_UNITS = 20, 12  # on a sheet of bars
 
 @dataclass(frozen=True, eq=False)
 class ClassActivations(Shown):
-    """Mean activations ``values`` (classes, units) of one layer, ``overall`` (units,) over all images.
+    """Means of max(A, 0) ``values`` (classes, units) of one layer, ``overall`` (units,) over all classes' images.
 
+    ``plain``: the means of A itself. ``sampled``: where units go below 0 the first two are of sampled positions.
     ``shown`` are the classes on the sheet, ``top`` how many units of each; ``rank`` what orders them.
     """
 
@@ -48,6 +50,8 @@ class ClassActivations(Shown):
     classes: tuple[str, ...]
     values: Float[np.ndarray, "classes units"]
     overall: Float[np.ndarray, " units"]
+    plain: Float[np.ndarray, "classes units"]
+    sampled: bool
     shown: tuple[str, ...]
     top: int
     rank: str
@@ -86,13 +90,12 @@ class ClassActivations(Shown):
 
     @property
     def _subtitle(self) -> str:
-        what = "mean activation over the class" if self.rank == "mean" else "mean over the class less that over all"
+        what = "mean of what is above 0, the rest as 0" + (SAMPLED if self.sampled else "")
+        what += "" if self.rank == "mean" else "; over the class less that over all"
         parts = [
             f"{what}; the {self.top} strongest of {len(self.overall)} units, a colour each, the same in all classes"
         ]
-        parts += ["line: the unit's mean over all images"] if self.rank == "mean" else []
-        if self.rank == "mean" and any(self.ranked[self.classes.index(n), self.order(n)[0]] < 0 for n in self.shown):
-            parts += ["bars to the left: below 0, the least negative first"]
+        parts += ["line: the same over all classes"] if self.rank == "mean" else []
         parts += [left_out_line(self.shown, self.classes)] if len(self.shown) < len(self.classes) else []
         return ". ".join(part[0].upper() + part[1:] for part in parts) + "."
 
@@ -108,7 +111,8 @@ class ClassActivations(Shown):
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """All classes and units, not only those on the sheet."""
-        return {"means": self.values, "overall": self.overall, "classes": np.array(self.classes)}
+        found = {"rectified": self.values, "overall_rectified": self.overall, "means": self.plain}
+        return {**found, "classes": np.array(self.classes)}
 
     def as_json(self) -> dict[str, Any]:
         """Every class on the sheet with its strongest units."""
@@ -120,8 +124,9 @@ class ClassActivations(Shown):
         return {"layer": self.layer, "units": len(self.overall), "rank": self.rank, "classes": classes}
 
     def _numbers(self, name: str, unit: int) -> dict[str, float | None]:
-        mean, overall = float(self.values[self.classes.index(name), unit]), float(self.overall[unit])
-        return {"mean": finite(mean), "overall": finite(overall)}
+        row = self.classes.index(name)
+        numbers = {"rectified": self.values[row, unit], "overall_rectified": self.overall[unit]}
+        return {key: finite(float(v)) for key, v in {**numbers, "mean": self.plain[row, unit]}.items()}
 
 
 def class_activations(
@@ -140,20 +145,29 @@ def class_activations(
         layer: one of its layers.
         classes: data classes by name; None: all, or the ``most`` whose units differ most from those of all images.
         top: units a class.
-        rank: ``"mean"``, or ``"difference"`` from the mean over all images.
+        rank: ``"mean"``, or ``"difference"`` from the mean over the images of all classes.
         most: classes on the sheet where none are named.
 
     Raises:
         ConvscopeError: no such layer, class or rank, or an atlas without labels.
     """
     check_rank(rank)
-    names, values = atlas.class_statistics(layer, "mean")
-    values, overall = np.asarray(values, float), np.asarray(atlas.layer_statistics(layer)["mean"], float)
+    names, values = atlas.class_statistics(layer, "rectified")
+    values, plain = np.asarray(values, float), np.asarray(atlas.class_statistics(layer, "mean")[1], float)
+    overall = _over_all(values, np.asarray(atlas.class_statistics(layer, "count")[1], float))
     wanted = classes_asked(classes, names, atlas)
     if wanted is None:
         wanted = tuple(names[place] for place in most_telling(values, most))
-    top = min(top, len(overall))
-    return ClassActivations(layer, tuple(names), values, overall, wanted, top, rank, stamp_of(atlas))
+    top, sampled = min(top, len(overall)), bool((atlas.layer_statistics(layer)["minimum"] < 0).any())
+    return ClassActivations(layer, tuple(names), values, overall, plain, sampled, wanted, top, rank, stamp_of(atlas))
+
+
+def _over_all(
+    values: Float[np.ndarray, "classes units"], counts: Float[np.ndarray, "classes units"]
+) -> Float[np.ndarray, " units"]:
+    """The mean over the positions of all classes; NaN for a unit without a finite value."""
+    every = counts.sum(0)
+    return np.where(counts > 0, values * counts, 0.0).sum(0) / np.where(every > 0, every, np.nan)
 
 
 def check_rank(rank: str) -> None:

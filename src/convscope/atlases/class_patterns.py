@@ -5,7 +5,7 @@ of a colour is the map's value, each unit on one scale over all classes; the tin
 ``unit_ranks``. So a column says where and in which classes one unit is active, a row what a class is made of.
 
 Pitfall: a mean over photos of all poses is blurred; an even map says that the pattern may be anywhere, not that it is
-everywhere. Maps below 0, as before a ReLU, are grey.
+everywhere. Maps below 0, as before a ReLU, are grey; ranks go by the means of max(A, 0).
 """
 
 from collections.abc import Mapping, Sequence
@@ -118,7 +118,7 @@ def mean_patterns(
     Raises:
         ConvscopeError: no such layer, class or unit, or a layer whose maps were not kept (``survey --patterns``).
     """
-    names, values = atlas.class_statistics(layer, "mean")
+    names, values = atlas.class_statistics(layer, "rectified")  # as the bars of class_activations
     values = np.asarray(values, float)
     wanted = classes_asked(classes, names, atlas)
     if wanted is None:

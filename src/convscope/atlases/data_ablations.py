@@ -72,7 +72,8 @@ class DataAblation(Shown):
         """``64 units of layer3 at zero, one at a time, over 1,000 photos in cifar10_test``."""
         units = list(dict.fromkeys(unit for units in self.sets for unit in units))
         how = ", one at a time," if len(self.sets) > 1 else ""
-        return f"{in_words(units)} at {'zero' if self.mode == 'zero' else 'their mean'}{how} over {self.data_line}"
+        put = "zero" if self.mode == "zero" else "their mean" if len(units) > 1 else "its mean"
+        return f"{in_words(units)} at {put}{how} over {self.data_line}"
 
     @property
     def summary(self) -> str:

@@ -9,10 +9,10 @@ from PIL import Image
 
 from convscope.answers import seen_by
 from convscope.dataset.concepts import Concepts, grid_of
-from convscope.dataset.dissecting import UnitRegions, layer_maps
+from convscope.dataset.dissecting import UnitRegions
 from convscope.dataset.dissection import LayerDissection
 from convscope.dataset.image_sources import ImageSource
-from convscope.dataset.photo_batches import PhotoBatch
+from convscope.dataset.photo_batches import PhotoBatch, layer_maps
 from convscope.network.loading import Network
 from convscope.render.regions import region_on
 from convscope.render.typography import number_text

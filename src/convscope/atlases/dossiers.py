@@ -17,7 +17,8 @@ from PIL import Image
 from convscope.atlases.added_pictures import SYNTHETIC
 from convscope.atlases.atlas_stamp import stamp_of
 from convscope.atlases.contact_sheets import data_words, exemplar_arrays, field_words
-from convscope.atlases.dossier_charts import CLASSES, charts
+from convscope.atlases.dossier_charts import CLASSES, charts, strongest_classes
+from convscope.atlases.neighbours import near_units
 from convscope.atlases.unit_patches import (
     UnitPatches,
     block_of,
@@ -148,11 +149,15 @@ class Dossier(Shown):
         by_class = dict(self.statistics.get("by_class") or {})
         said = {name: _finite(self.statistics[name]) for name in plain if name in self.statistics}
         said["quantiles"] = {str(q): _finite(v) for q, v in dict(self.statistics.get("quantiles") or {}).items()}
-        strongest = sorted(by_class, key=lambda name: -by_class[name]["mean"])[:CLASSES]
+        rectified = {name: float(of["rectified"]) for name, of in by_class.items()}
+        strongest = strongest_classes(rectified, self.statistics.get("class"))[:CLASSES]
         return {
             **self.patches.as_json(),
             "statistics": said,
-            "classes": [{"class": name, "mean": _finite(by_class[name]["mean"])} for name in strongest],
+            "classes": [
+                {"class": name, "rectified": rectified[name], "mean": _finite(by_class[name]["mean"])}
+                for name in strongest
+            ],
             "neighbours": [{"unit": str(one.unit), "correlation": _finite(r)} for one, r in self.neighbours],
             "ablation": dict(self.ablation),
         }
@@ -180,7 +185,7 @@ def dossier(atlas: "Atlas", unit: str | Unit, *, top: int | None = None) -> Doss
     wanted = unit if isinstance(unit, Unit) else parse_unit(name)
     assert wanted is not None
     (patches,) = patches_of(atlas, [wanted], top)
-    near = [(parse_unit(other), r) for other, r in atlas.neighbours(name, NEIGHBOURS)]
+    near = [(parse_unit(other), r) for other, r in near_units(atlas, name, NEIGHBOURS)]
     others = patches_of(atlas, [other for other, _ in near if other is not None])
     neighbours = tuple(zip(others, [r for _, r in near], strict=True))
     labels = tuple(atlas.label(image) or "" for _, image, *_ in patches.exemplars)  # an image without one: ""

@@ -19,6 +19,7 @@ from convscope.atlases.atlas_stamp import stamp_of
 from convscope.dataset.data_labels import data_labels
 from convscope.dataset.embedding import Projection, neighbours_alike
 from convscope.dataset.embedding import embed as projected
+from convscope.dataset.finite_features import NO_NUMBER, finite_features
 from convscope.dataset.image_sources import source_of
 from convscope.dataset.patches import Photos
 from convscope.dataset.pooled_features import MOST, pooled_features
@@ -47,10 +48,11 @@ _CAPTION = Type(10.5, GREY, lines=2)
 
 @dataclass(frozen=True, eq=False)
 class Embedding(Shown):
-    """``points (n, 2)`` of ``images``, with the class of each or None; ``layer`` is where their features are from.
+    """``points (n, 2)`` of ``images``, with the class of each or None; their features are of ``units`` of ``layer``.
 
     ``alike`` is the share of an image's nearest that are of its class, in the layer and on the page, None without
-    classes; ``left_out`` image -> why it has no point; ``thumbnails`` by place, of those that the sheet shows.
+    classes; ``left_out`` image -> why it has no point, ``units_left_out`` the numbers of units without numbers on most
+    images; ``thumbnails`` by place, of those that the sheet shows.
     """
 
     projection: Projection = field(repr=False)
@@ -61,6 +63,7 @@ class Embedding(Shown):
     data: str
     alike: tuple[float, float] | None
     left_out: Mapping[str, str] = field(repr=False)
+    units_left_out: tuple[int, ...] = field(repr=False)
     thumbnails: Mapping[int, Image.Image] = field(repr=False)
     stamp: Stamp = field(repr=False)
 
@@ -80,7 +83,8 @@ class Embedding(Shown):
         facts = [(name, value) for name, value in self.projection.facts.items() if name != "method"]
         how = ", ".join(value if name == "program" else f"{name} {value}" for name, value in facts)
         method = f"by {self.projection.facts['method']}" + (f" ({how})" if how else "")
-        parts = [f"{self.data}: the {self.units} units of {self.layer}, each averaged over its map, {method}"]
+        every = f" of the {self.units + len(self.units_left_out)}" if self.units_left_out else ""
+        parts = [f"{self.data}: {self.units}{every} units of {self.layer}, each averaged over its map, {method}"]
         if self.alike is not None:
             layer, page = (f"{100 * share:.0f} %" for share in self.alike)
             parts.append(f"Of an image's {NEAREST} nearest, {layer} are of its class in the layer, {page} on this page")
@@ -136,6 +140,7 @@ class Embedding(Shown):
         facts = {"embedding": self.title, "how": self.subtitle, "layer": self.layer, **self.projection.facts}
         if self.projection.shares is not None:
             facts["share of the variance"] = " and ".join(f"{100 * share:.1f} %" for share in self.projection.shares)
+        facts |= {f"left out: {self.layer}:{unit}": NO_NUMBER for unit in self.units_left_out}
         return facts | {f"left out: {name}": why for name, why in self.left_out.items()}
 
     def as_json(self) -> dict[str, Any]:
@@ -143,6 +148,7 @@ class Embedding(Shown):
         about: dict[str, Any] = {
             "layer": self.layer,
             "units": self.units,
+            "units_left_out": list(self.units_left_out),
             "images": len(self.images),
             **self.projection.facts,
         }
@@ -184,7 +190,7 @@ def embed_atlas(
     """
     name = layer or atlas.layers[-1].name
     images, features = atlas.features(name)
-    classes = [atlas.label(image) for image in images]
+    labelled = [(image, atlas.label(image)) for image in images]
     source: Photos | None = None
     if thumbnails:
         try:
@@ -193,12 +199,8 @@ def embed_atlas(
             if data is not None:
                 raise
             on_note(f"no thumbnails: {why}")
-    finite = np.asarray(np.isfinite(features).all(axis=1))
-    bad = "its features are NaN or infinite"
-    left_out = {image: bad for image, fine in zip(images, finite.tolist(), strict=True) if not fine}
-    kept = [(image, label) for image, label, fine in zip(images, classes, finite.tolist(), strict=True) if fine]
-    found = _Found(name, str(atlas.about.get("data_line") or atlas.path.name), left_out, stamp_of(atlas))
-    made = _made(found, kept, np.asarray(features)[finite], method, source, options)
+    found = _Found(name, str(atlas.about.get("data_line") or atlas.path.name), {}, stamp_of(atlas), on_note)
+    made = _made(found, labelled, np.asarray(features), method, source, options)
     if source is not None and not made.thumbnails:
         on_note(f"no thumbnails: none of the photos can be read from {source.line()}; say with --data where they are")
     return made
@@ -229,7 +231,7 @@ def embed_data(
         most: a sample of at most so many images.
         batch: photos in one pass.
         thumbnails: False leaves them out.
-        on_note: told what is remarkable of the labels.
+        on_note: told what is remarkable of the labels, and which units were left out.
         on_step: called with (done, all) photos.
         options: seed, perplexity, neighbours, min_distance, as of ``dataset.embedding.embed``.
 
@@ -246,9 +248,9 @@ def embed_data(
     asked: dict[str, Any] = {"most": most, "batch": batch, "on_step": on_step, "skipped": left_out.__setitem__}
     images, features = pooled_features(net, source, name, **asked)
     numbers = [known.number(image) for image in images]
-    kept = [(image, None if n < 0 else known.classes[n]) for image, n in zip(images, numbers, strict=True)]
-    found = _Found(name, source.line(), left_out, stamp(net))
-    return _made(found, kept, features, method, source if thumbnails else None, options)
+    labelled = [(image, None if n < 0 else known.classes[n]) for image, n in zip(images, numbers, strict=True)]
+    found = _Found(name, source.line(), left_out, stamp(net), on_note)
+    return _made(found, labelled, features, method, source if thumbnails else None, options)
 
 
 @dataclass(frozen=True)
@@ -259,6 +261,7 @@ class _Found:
     data: str
     left_out: Mapping[str, str]
     stamp: Stamp
+    on_note: Callable[[str], None]
 
 
 def _made(
@@ -269,16 +272,18 @@ def _made(
     source: Photos | None,
     options: Mapping[str, Any],
 ) -> Embedding:
-    projection = projected(features, method, **options)
-    images, classes = tuple(image for image, _ in labelled), tuple(label for _, label in labelled)
+    kept = finite_features(found.layer, [image for image, _ in labelled], features)
+    if note := kept.note(found.layer):
+        found.on_note(note)
+    projection, features = projected(kept.features, method, **options), kept.features
+    images, classes = zip(*(labelled[place] for place in kept.places), strict=True)
     alike = None
     if len({label for label in classes if label is not None}) > 1:
         alike = neighbours_alike(features, classes, NEAREST), neighbours_alike(projection.points, classes, NEAREST)
     small = {} if source is None else _thumbnails(source, images, projection.points)
-    units = features.shape[1]
-    return Embedding(
-        projection, images, classes, found.layer, units, found.data, alike, found.left_out, small, found.stamp
-    )
+    left_out = {**found.left_out, **kept.left_out}
+    of = found.layer, features.shape[1], found.data, alike, left_out, kept.units_left_out
+    return Embedding(projection, images, classes, *of, small, found.stamp)
 
 
 def _thumbnails(source: Photos, images: Sequence[str], points: Float[np.ndarray, "n 2"]) -> dict[int, Image.Image]:

@@ -27,6 +27,7 @@ ROWS_AT_ONCE = 20_000
 _LAYER, _IMAGE = "JOIN layers ON layers.number = t.layer", "JOIN images ON images.number = t.image"
 _FIGURES = "positions, mean, variance, share_positive, maximum, minimum"
 _UNIT = f"{_FIGURES}, selectivity, classes.name AS class, dead, nans, infinities, nonfinite_images"
+_CLASS_FIGURES = f"{_FIGURES}, rectified"
 _TEXTS = ("class", "label", "reason")  # a column that may begin with many NULLs is one of these, or of numbers
 _BOX = "y, x, y0, x0, y1, x1"
 
@@ -58,7 +59,9 @@ _UNITS = (
     f"SELECT layers.name AS layer, t.unit, {_UNIT}, histogram, quantiles FROM units t {_LAYER} "
     "LEFT JOIN classes ON classes.number = selective_class ORDER BY t.layer, t.unit"
 )
-_UNIT_CLASSES = f"SELECT layers.name AS layer, unit, {_FIGURES} FROM unit_classes t {_LAYER} ORDER BY t.layer, unit"
+_UNIT_CLASSES = (
+    f"SELECT layers.name AS layer, unit, {_CLASS_FIGURES} FROM unit_classes t {_LAYER} ORDER BY t.layer, unit"
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def _unit_classes(atlas: Atlas, found: sqlite3.Cursor) -> Table:
                 values = (figure[number].item() for figure in figures)
                 yield layer, unit, atlas.classes[number], int(counts[number]), *values
 
-    return Table("unit_classes", ("layer", "unit", "class", *_FIGURES.split(", ")), rows())
+    return Table("unit_classes", ("layer", "unit", "class", *_CLASS_FIGURES.split(", ")), rows())
 
 
 Write = Callable[[Path, Table], None]

@@ -1,7 +1,8 @@
 """The numbers of one unit: how often it says what, and to which classes.
 
 The histogram is of the values at a sample of positions of all images, on a logarithmic axis of counts: what a unit is
-known by is rare. The bars are the mean over all positions of all images of a class; the line is the unit's mean.
+known by is rare. The bars are the mean of max(A, 0) over the images of a class, by which the class and the selectivity
+go: before a ReLU plain means are mostly negative, and the class of the largest need not be the one that excites most.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from convscope.atlases.atlas_stamp import stamp_of
+from convscope.atlases.dossier_charts import SAMPLED, strongest_classes
 from convscope.atlases.unit_ranks import finite
 from convscope.errors import ConvscopeError
 from convscope.network.targets import parse_unit
@@ -35,12 +37,15 @@ NUMBERS = ("mean", "deviation", "share_positive", "maximum", "minimum", "selecti
 
 @dataclass(frozen=True, eq=False)
 class UnitStatistics(Shown):
-    """``numbers`` of one unit by name; ``class_means`` by class, empty without labels; ``odd`` what is not finite."""
+    """``numbers`` of one unit by name; ``class_means`` by class and ``rectified``, the means of max(A, 0), both empty
+    without labels; ``odd`` what is not finite.
+    """
 
     unit: str
     numbers: Mapping[str, float]
     selective_class: str | None
     class_means: Mapping[str, float]
+    rectified: Mapping[str, float]
     quantiles: Mapping[float, float]
     edges: np.ndarray
     counts: np.ndarray
@@ -51,7 +56,7 @@ class UnitStatistics(Shown):
     def picture(self) -> Image.Image:
         """The histogram beside the classes."""
         blocks = [self.histogram()] if self.counts.sum() else []
-        blocks += [self.class_bars()] if self.class_means else []
+        blocks += [self.class_bars()] if any(value > 0 for value in self.rectified.values()) else []
         body = row_of(*blocks, gap_px=36 * 2) if blocks else frame.blank(1, 1)
         return frame.page(body, title=f"What {self.unit} says", subtitle=self.line, footer=self.stamp.line())
 
@@ -64,16 +69,21 @@ class UnitStatistics(Shown):
         return histogram(self.edges, self.counts, marks=known, width=width, height=height)
 
     def class_bars(self, width: int = 300, most: int = MOST_BARS) -> Image.Image:
-        """The classes by the unit's mean, the largest first; of many the weakest few at the end."""
-        overall = self.numbers["mean"]
-        ranked = sorted(self.class_means.items(), key=lambda each: -each[1])
+        """The classes by the unit's mean of max(A, 0), the largest first; of many the weakest few at the end."""
+        ranked = self.ranked
         bars: list[Bar | None] = [
-            Bar(name, value, MARKED if name == self.selective_class else BAR, overall) for name, value in ranked
+            Bar(name, self.rectified[name], MARKED if name == self.selective_class else BAR) for name in ranked
         ]
         if len(bars) > most:
             bars = [*bars[: most - _WEAKEST - 1], None, *bars[-_WEAKEST:]]
-        note = "line: mean over all images" + (f"; {len(ranked):,} classes" if len(ranked) > most else "")
-        return ranked_bars([Panel("Mean activation by class", tuple(bars), note)], width=width)
+        note = f"the rest as 0{SAMPLED}" if self.numbers["minimum"] < 0 else ""
+        note += f"{'; ' if note else ''}{len(ranked):,} classes" if len(ranked) > most else ""
+        return ranked_bars([Panel("Mean of what is above 0, by class", tuple(bars), note)], width=width)
+
+    @property
+    def ranked(self) -> list[str]:
+        """The classes, by the mean of max(A, 0)."""
+        return strongest_classes(self.rectified, self.selective_class)
 
     @property
     def line(self) -> str:
@@ -93,14 +103,15 @@ class UnitStatistics(Shown):
         """The numbers, the quantiles, the strongest classes."""
         facts = {"unit": self.unit, "numbers": self.line}
         facts["quantiles"] = ", ".join(f"{100 * q:g} %: {number_text(v)}" for q, v in self.quantiles.items())
-        ranked = sorted(self.class_means.items(), key=lambda each: -each[1])[:5]
-        facts["strongest classes"] = ", ".join(f"{name} {number_text(v)}" for name, v in ranked)
+        facts["strongest classes"] = ", ".join(f"{n} {number_text(self.rectified[n])}" for n in self.ranked[:5])
         return {name: text for name, text in facts.items() if text}
 
     def arrays(self) -> Mapping[str, np.ndarray]:
-        """Histogram, and the means of the classes with their names."""
+        """Histogram, and the two means of the classes with their names."""
         names, means = list(self.class_means), list(self.class_means.values())
-        return {"edges": self.edges, "counts": self.counts, "class_means": np.array(means), "classes": np.array(names)}
+        rectified = np.array([self.rectified[name] for name in names])
+        found = {"edges": self.edges, "counts": self.counts, "classes": np.array(names)}
+        return {**found, "class_means": np.array(means), "class_means_above_0": rectified}
 
     def as_json(self) -> dict[str, Any]:
         """All numbers, quantiles and classes."""
@@ -110,6 +121,7 @@ class UnitStatistics(Shown):
             "class": self.selective_class,
             "quantiles": {f"{q:g}": finite(value) for q, value in self.quantiles.items()},
             "by_class": {name: finite(value) for name, value in self.class_means.items()},
+            "rectified_by_class": {name: finite(self.rectified[name]) for name in self.ranked},
             "nans": self.odd[0],
             "infinities": self.odd[1],
         }
@@ -127,14 +139,15 @@ def unit_statistics(atlas: "Atlas", unit: str) -> UnitStatistics:
     kept = atlas.statistics(unit)
     numbers = {name: _number(kept.get(name)) for name in NUMBERS if name != "deviation"}
     numbers["deviation"] = float(np.sqrt(_number(kept.get("variance"))))
-    means = {name: _number(each["mean"]) for name, each in (kept.get("by_class") or {}).items()}
+    by_class = {name: each for name, each in (kept.get("by_class") or {}).items() if np.isfinite(each["mean"])}
     edges, counts = kept["histogram"]
     odd = next(((nans, inf) for name, nans, inf, *_ in atlas.nonfinite() if name == unit), (0, 0))
     return UnitStatistics(
         unit,
         numbers,
         kept.get("class"),
-        {name: value for name, value in means.items() if np.isfinite(value)},
+        {name: float(each["mean"]) for name, each in by_class.items()},
+        {name: float(each["rectified"]) for name, each in by_class.items()},
         {float(q): float(v) for q, v in (kept.get("quantiles") or {}).items() if np.isfinite(v)},
         np.asarray(edges, float),
         np.asarray(counts, float),

@@ -2,13 +2,14 @@
 
     least loss      argmin over the images of class c of -log p_c: no other class competes
     largest logit   argmax of S_c: what excites the class most, be others excited as well
-    label suspects  the images of largest loss of all: wrongly labelled, or wrongly seen
+    label suspects  the images of largest loss of all that are answered wrongly, or with L > log 2: p_c below one half
 
 The first two are two columns, since they often differ: a loss of 0.000 is reached by many images, and a photo full of
 the class's patterns may excite its neighbours too. Pitfall: a prototype shows one photo, not the class; three in four
 of a class's images may look otherwise.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from convscope.atlases.atlas_photos import NOT_THERE, AtlasPhotos, photos_of
 from convscope.atlases.atlas_stamp import stamp_of
 from convscope.atlases.classes_asked import classes_asked
 from convscope.errors import ConvscopeError
+from convscope.render import frame
 from convscope.render.grid import Cell, grid
 from convscope.render.typography import number_text
 from convscope.results import Shown
@@ -29,6 +31,8 @@ from convscope.wording import percent
 if TYPE_CHECKING:
     from convscope.store.atlas import Atlas
 
+KEPT = 100  # images of largest loss, in an atlas
+IN_DOUBT = math.log(2)  # of a larger loss the right class has less than half of the probability
 KINDS = ("least loss", "largest logit")
 MOST_CLASSES, MOST_SUSPECTS = 100, 20  # on a sheet
 _WIDE = 24  # cells; more are drawn smaller
@@ -144,17 +148,20 @@ def prototypes(
 
 @dataclass(frozen=True, eq=False)
 class Suspects(Shown):
-    """The images of largest loss, the largest first."""
+    """The images in doubt, the largest loss first; ``of``: how many there are, of the 100 that an atlas keeps."""
 
     rows: tuple[Answered, ...]
+    of: int
     photos: AtlasPhotos
     stamp: Stamp
 
     def picture(self) -> Image.Image:
         """A cell an image: what it should be, and what it was called."""
+        if not self.rows:
+            return frame.page(frame.blank(1, 1), title=self.title, subtitle=f"{self.line}.", footer=self.stamp.line())
         self.photos.check([row["image"] for row in self.rows])
         cells = [self._cell(row) for row in self.rows]
-        subtitle = "The images of largest loss. The label may be wrong, the photo odd, or the network."
+        subtitle = f"{self.line}. The label may be wrong, the photo odd, or the network."
         about: dict[str, Any] = {"title": self.title, "subtitle": subtitle, "footer": self.stamp.line()}
         return grid(cells, columns=min(len(cells), 5), tile_width=150, **about)
 
@@ -170,10 +177,20 @@ class Suspects(Shown):
         """What is shown."""
         return "Are these labels right?"
 
+    @property
+    def line(self) -> str:
+        """``The 20 of largest loss of 43 images that are answered wrongly, or with the right class below one half``."""
+        what = "answered wrongly, or with the right class below one half"
+        if self.of <= 1:
+            return f"The only image that is {what}" if self.of else f"No image is {what}"
+        every = f"{KEPT} or more" if self.of >= KEPT else str(self.of)
+        shown = "All" if len(self.rows) == self.of < KEPT else f"The {len(self.rows)} of largest loss of"
+        return f"{shown} {every} images that are {what}"
+
     def facts(self) -> Mapping[str, str]:
         """Every image on the sheet."""
         said = {r["image"]: f"labelled {r['label']}, called {r['predicted_name']}, loss {_loss(r)}" for r in self.rows}
-        return {"sheet": self.title, **said}
+        return {"sheet": self.title, "shown": self.line, **said}
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """Losses and names."""
@@ -186,12 +203,18 @@ class Suspects(Shown):
 
 
 def suspects(atlas: "Atlas", most: int = MOST_SUSPECTS, *, data: Any = None) -> Suspects:
-    """The ``most`` images of largest loss. Raises :class:`ConvscopeError` as :func:`prototypes`."""
+    """The ``most`` images of largest loss that are answered wrongly, or with the right class below one half.
+
+    Raises:
+        ConvscopeError: as :func:`prototypes`.
+    """
     classes_asked(None, atlas.classes, atlas)
-    rows = tuple(atlas.suspects(most))
-    if not rows:
+    kept = atlas.suspects(KEPT)
+    if not kept:
         raise ConvscopeError(f"{atlas.path.name} has no image with a loss: its classes are none of the network's")
-    return Suspects(rows, photos_of(atlas, data), stamp_of(atlas))
+    right = {name: atlas.right(name) for name in {row["label"] for row in kept}}
+    rows = tuple(row for row in kept if row["loss"] > IN_DOUBT or row["predicted"] not in right[row["label"]])
+    return Suspects(rows[:most], len(rows), photos_of(atlas, data), stamp_of(atlas))
 
 
 def _first_of(kinds: Mapping[str, Sequence[Answered]]) -> list[Answered]:

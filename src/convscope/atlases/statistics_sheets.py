@@ -6,7 +6,8 @@ max(A, 0) over the images of each class its selectivity (Morcos et al. 2018),
     s = (m_max - m_rest) / (m_max + m_rest),   m_max the largest class mean, m_rest the mean of the others,
 
 0 for a unit that is alike in all classes, 1 for one that is active in one only. Dead: never above zero. Duplicates:
-two units at least half of whose strongest patches are the same. Pitfall: before a ReLU "above zero" is what the ReLU
+two units at least half of whose strongest patches are the same, looked for only over enough images (``dataset/
+duplicates.py``). Pitfall: before a ReLU "above zero" is what the ReLU
 lets through, and the class of the largest mean need not be the one that s is of.
 """
 
@@ -20,6 +21,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from convscope.atlases.atlas_stamp import stamp_of
+from convscope.atlases.duplicates_sought import enough_images, not_sought, sought
 from convscope.atlases.unit_ranks import finite
 from convscope.errors import ConvscopeError
 from convscope.render import frame
@@ -46,15 +48,16 @@ LIMITS = (
 class LayerStatistics(Shown):
     """``numbers`` (units,) of one layer by name: mean, deviation, share_positive, maximum, minimum, selectivity.
 
-    ``classes``: the class of each unit's largest mean; ``dead``, ``alike`` (unit, other, images) and ``nonfinite``
-    (unit, NaN, infinite values) what is odd.
+    ``classes``: the class of each unit's largest mean of max(A, 0); ``dead``, ``alike`` (unit, other, images; None: not
+    looked for, with fewer images than ``enough``) and ``nonfinite`` (unit, NaN, infinite values) what is odd.
     """
 
     layer: str
     numbers: Mapping[str, Float[np.ndarray, " units"]]
     classes: tuple[str | None, ...]
     dead: tuple[int, ...]
-    alike: tuple[tuple[int, int, int], ...]
+    alike: tuple[tuple[int, int, int], ...] | None
+    enough: int
     nonfinite: tuple[tuple[int, int, int], ...]
     data_line: str
     stamp: Stamp
@@ -104,6 +107,7 @@ class LayerStatistics(Shown):
         parts = [self.data_line]
         parts += [f"{len(self.dead)} dead ({_first(self.dead)})"] if self.dead else ["no dead unit"]
         parts += [_pairs(len(self.alike))] if self.alike else []
+        parts += [not_sought(self.enough)] if self.alike is None else []
         parts += [f"NaN or infinite values in {_first(tuple(k for k, *_ in self.nonfinite))}"] if self.nonfinite else []
         return " · ".join(part for part in parts if part)
 
@@ -124,7 +128,10 @@ class LayerStatistics(Shown):
              "dead": k in self.dead}
             for k, name in enumerate(self.classes)
         ]  # fmt: skip
-        duplicates = [{"units": [f"{self.layer}:{a}", f"{self.layer}:{b}"], "shared": n} for a, b, n in self.alike]
+        pairs = None if self.alike is None else [((a, b), n) for a, b, n in self.alike]
+        duplicates = None if pairs is None else [
+            {"units": [f"{self.layer}:{unit}" for unit in pair], "shared": n} for pair, n in pairs
+        ]  # fmt: skip
         odd = [{"unit": f"{self.layer}:{k}", "nans": nans, "infinities": inf} for k, nans, inf in self.nonfinite]
         return {"layer": self.layer, "units": rows, "duplicates": duplicates, "nonfinite": odd}
 
@@ -168,8 +175,10 @@ def _layer_statistics(atlas: "Atlas", layer: str, odd: _Odd) -> LayerStatistics:
     numbers["deviation"] = np.sqrt(np.asarray(kept["variance"], float))
     numbers["selectivity"] = np.asarray(kept["selectivity"], float)
     data_line, stamp = str(atlas.about.get("data_line", "")), stamp_of(atlas)
-    dead, alike, nonfinite = tuple(odd.dead[layer]), tuple(odd.alike[layer]), tuple(odd.nonfinite[layer])
-    return LayerStatistics(layer, numbers, tuple(kept["class"]), dead, alike, nonfinite, data_line, stamp)
+    dead, nonfinite = tuple(odd.dead[layer]), tuple(odd.nonfinite[layer])
+    alike = tuple(odd.alike[layer]) if sought(atlas) else None
+    classes, enough = tuple(kept["class"]), enough_images(atlas)
+    return LayerStatistics(layer, numbers, classes, dead, alike, enough, nonfinite, data_line, stamp)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,11 +205,12 @@ class NetworkStatistics(Shown):
     def line(self) -> str:
         """How many layers and units, and what is odd."""
         units, dead = sum(layer.units for layer in self.layers), sum(len(layer.dead) for layer in self.layers)
-        alike, odd = (sum(len(getattr(layer, name)) for layer in self.layers) for name in ("alike", "nonfinite"))
+        alike, odd = (sum(len(getattr(layer, name) or ()) for layer in self.layers) for name in ("alike", "nonfinite"))
         layers = "1 layer" if len(self.layers) == 1 else f"{len(self.layers)} layers"
         parts = [f"{layers}, {units:,} units: the median, and a band that holds 80 % of a layer's units"]
         parts += [f"{dead} dead"] if dead else []
         parts += [_pairs(alike)] if alike else []
+        parts += [not_sought(self.layers[0].enough)] if self.layers[0].alike is None else []
         parts += [f"{odd} with NaN or infinite values"] if odd else []
         return ". ".join([parts[0], *([", ".join(parts[1:])] if parts[1:] else [])]) + "."
 
@@ -215,7 +225,8 @@ class NetworkStatistics(Shown):
     def as_json(self) -> list[dict[str, Any]]:
         """A line a layer: medians, and what is odd."""
         return [
-            {"layer": x.layer, "units": x.units, "dead": len(x.dead), "duplicates": len(x.alike),
+            {"layer": x.layer, "units": x.units, "dead": len(x.dead),
+             "duplicates": None if x.alike is None else len(x.alike),
              "nonfinite": len(x.nonfinite), **{f"median_{n}": _median(v) for n, v in x.numbers.items()}}
             for x in self.layers
         ]  # fmt: skip

@@ -5,34 +5,37 @@
 Each arrow is a rename, so that after a kill the folder is at one of these stages, and ``resume`` goes on from it: parts
 that are there and whole are kept, whatever computed them, others are computed. The plan decides every number, so the
 tables are the same after any number of interruptions, by any engine. A new atlas in the place of a finished one is
-built beside it and swapped in when it is whole.
+built beside it and swapped in when it is whole; in the place of an unfinished one it begins when its plan is made. A
+refused survey leaves what was there.
 """
 
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from convscope.atlases.finished_surveys import complete_deconvs, refuse_another
 from convscope.atlases.survey_facts import Runs, about_atlas
 from convscope.dataset.computing import Parts, compute
 from convscope.dataset.engines import Engine, InProcess, ShardWork
 from convscope.dataset.filling import Filling, NothingReadError, OnStage, untold
 from convscope.dataset.image_sources import ImageSource, source_of
-from convscope.dataset.plan import PLAN, Plan
+from convscope.dataset.plan import IMAGES, OFFSETS, PLAN, Plan
 from convscope.dataset.plan_changes import refuse_changed
 from convscope.dataset.planning import make_plan
 from convscope.dataset.ranks import OtherRankError, Ranks, ranks
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
 from convscope.store.atlas import Atlas, open_atlas
-from convscope.store.atlas_folder import beside, locked, recover, swap_in
-from convscope.store.manifest import Manifest, read_manifest, write_manifest
+from convscope.store.atlas_folder import LOCK, beside, folder_for, locked, swap_in
+from convscope.store.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from convscope.store.parts import present, remove_leftovers, remove_parts
 from convscope.writing import UnwritableError
 
 Say = Callable[[str], None]
+_PLANNING = ".plan"  # a plan in the making: what is refused while planning leaves what was there
 
 
 def survey(
@@ -40,15 +43,15 @@ def survey(
     data: object,
     out: str | Path,
     layers: Sequence[str] | str | None = None,
-    top: int = 9,
+    top: int | None = None,
     *,
-    labels: str = "auto",
-    per_image: int = 1,
+    labels: str | None = None,
+    per_image: int | None = None,
     batch: int | None = None,
-    shard: int = 256,
-    features: int = 4096,
+    shard: int | None = None,
+    features: int | None = None,
     patterns: Sequence[str] | str | None = None,
-    pictures: bool = True,
+    pictures: bool | None = None,
     deconv: bool = False,
     resume: bool = False,
     overwrite: bool = False,
@@ -59,20 +62,22 @@ def survey(
 ) -> Atlas:
     """Survey a data set: every unit's exemplars and statistics, and what the network answers, in one pass.
 
+    An option that is None has its default; with ``resume`` it is what the survey was begun with.
+
     Args:
         net: from ``load``.
         data: a folder of pictures (flat or class folders), a zip or tar of them, ``hf:NAME``, a Dataset, a list.
         out: the atlas's folder, ``NAME.atlas``.
         layers: names, patterns (``features.*``) or ``"all"``; None: every convolution that runs.
-        top: exemplars a unit.
-        labels: where the right answers are: ``auto``, ``folders``, ``names``, ``groups`` or ``none``.
-        per_image: exemplars that one image may give a unit.
-        batch: images a pass; None: 8.
-        shard: images a part: what a kill costs.
-        features: images whose pooled activations are kept, at most.
+        top: exemplars a unit; None: 9.
+        labels: where the right answers are: ``auto`` (as None), ``folders``, ``names``, ``groups`` or ``none``.
+        per_image: exemplars that one image may give a unit; None: 1.
+        batch: images a pass; None: 8 of 224 x 224 pixels, more of smaller ones, 64 at most.
+        shard: images a part: what a kill costs; None: 256.
+        features: images whose pooled activations are kept, at most; None: 4096.
         patterns: layers whose mean maps a class are kept; None: the last one.
-        pictures: cut the exemplars out of the photos.
-        deconv: make each exemplar's deconvnet picture as well.
+        pictures: cut the exemplars out of the photos; None: yes.
+        deconv: make each exemplar's deconvnet picture as well; on a finished atlas those that it lacks.
         resume: go on where it was stopped; starts where there is nothing, and does nothing where it is finished.
         overwrite: take the place of an atlas that is there; the old one stays until the new one is whole.
         engine: who computes the shards; None is this process, or torchrun's where it was started by that.
@@ -85,10 +90,11 @@ def survey(
             ``resume`` nor ``overwrite``; on ``resume``, other data, another network or other options than before.
         UnwritableError: a full disk; an old atlas stays as it was, a new one goes on with ``resume``.
     """
-    asked: dict[str, Any] = {
+    every = {
         "layers": layers, "top": top, "per_image": per_image, "batch": batch, "shard": shard, "features": features,
         "patterns": patterns, "labels": labels,
     }  # fmt: skip
+    asked = {name: value for name, value in every.items() if value is not None}
     folder = Path(out)
     engine = engine or ranks() or InProcess()
     mine = engine if isinstance(engine, Ranks) else None
@@ -108,7 +114,7 @@ def _unsaid(_text: str) -> None:
 class _How:
     """What of a survey changes none of its numbers."""
 
-    pictures: bool
+    pictures: bool | None
     deconv: bool
     resume: bool
     overwrite: bool
@@ -129,23 +135,38 @@ class _Survey:
     asked: Mapping[str, Any]
 
     def made(self) -> Atlas:
-        recover(self.folder)
-        there, ranks = _state(self.folder, self.how), _ranks_of(self.engine)
-        if there is not None and there.is_finished and not self.how.overwrite:
-            self.how.note(f"{self.folder} is finished: nothing is left to do (--overwrite makes it anew)")
-            remove_parts(self.folder)  # of a run that was killed between its last two steps
+        if self._stands(_state(self.folder, self.how)) and not self.how.deconv:
+            self._keep()  # without the lock: the atlas may lie where nobody can write
         else:
-            self._make(replaces=there is not None and there.is_finished)
-        if ranks is not None:
-            ranks.tell("planned", "")  # whoever has not begun has nothing to do
-            ranks.tell("finished")
+            with locked(self.folder):
+                there = _state(self.folder, self.how)  # as it is now that nobody else changes it
+                if self._stands(there):
+                    self._keep()
+                else:
+                    self._make(replaces=there is not None and there.is_finished)
+        if isinstance(self.engine, Ranks):
+            self.engine.tell("planned", "")  # whoever has not begun has nothing to do
+            self.engine.tell("finished")
         return open_atlas(self.folder)
+
+    def _stands(self, there: Manifest | None) -> bool:
+        return there is not None and there.is_finished and not self.how.overwrite
+
+    def _keep(self) -> None:
+        """A finished atlas stays, if it is what is asked for."""
+        atlas = refuse_another(self.folder, self.net, self.source, self.asked, pictures=self.how.pictures)
+        remove_parts(self.folder)  # of a run that was killed between its last two steps
+        made = complete_deconvs(atlas, self.net, self.source, self.how.step) if self.how.deconv else 0
+        left = f"{made:,} deconvnet pictures were added" if made else "nothing is left to do"
+        self.how.note(f"{self.folder} is finished: {left} (--overwrite makes it anew)")
 
     def _make(self, *, replaces: bool) -> None:
         building = beside(self.folder) if replaces else self.folder
-        with locked(building), _cleaned(building, self.how.note):
+        with folder_for(building), _cleaned(building, self.how.note):
             built = read_manifest(building)
-            if not (replaces and self.how.resume and built is not None and built.is_finished):
+            if replaces and self.how.resume and built is not None and built.is_finished:
+                refuse_another(building, self.net, self.source, self.asked, pictures=self.how.pictures)
+            else:
                 self._build(building)
         if replaces:
             swap_in(building, self.folder)
@@ -158,8 +179,8 @@ class _Survey:
         compute(parts, ShardWork(self.net, self.source, plan, self.how.threads), self.engine, self.how.step)
         about = about_atlas(self.net, self.source, plan)
         Filling(
-            self.net, self.source, plan, building, parts.read, about, self.how.pictures, self.how.deconv,
-            self.how.threads, self.how.step,
+            self.net, self.source, plan, building, parts.read, about, self.how.pictures is not False,
+            self.how.deconv, self.how.threads, self.how.step,
         ).fill(runs.rows(plan.shards))  # fmt: skip
         write_manifest(building, Manifest("finished", plan.fingerprint, {**about, **runs.kept()}))
         remove_parts(building)
@@ -175,13 +196,26 @@ class _Survey:
             done = len(present(building, plan.fingerprint, thorough=False))
             self.how.note(f"goes on with {building}: {done} of {plan.shards} parts are there")
         else:
-            _emptied(building)
-            write_manifest(building, Manifest("unfinished", "", runs.kept()))  # first: a kill leaves what resume knows
-            plan, notes = make_plan(self.net, self.source, building, **self.asked)
-            for note in notes:
-                self.how.note(note)
+            plan = self._new_plan(building, runs)
         write_manifest(building, Manifest("unfinished", plan.fingerprint, runs.kept()))
         return plan, runs
+
+    def _new_plan(self, building: Path, runs: Runs) -> Plan:
+        """A plan in the place of whatever is there, which stays where that is refused."""
+        aside = building / _PLANNING
+        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            plan, notes = make_plan(self.net, self.source, aside, **self.asked)
+            write_manifest(building, Manifest("unfinished", "", runs.kept()))  # first: a kill leaves what resume knows
+            (building / PLAN).unlink(missing_ok=True)
+            _emptied(building, but=(MANIFEST, _PLANNING))
+            for name in (IMAGES, OFFSETS, PLAN):
+                (aside / name).replace(building / name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        for note in notes:
+            self.how.note(note)
+        return replace(plan, folder=building)
 
 
 def _joined(net: Network, source: ImageSource, folder: Path, mine: Ranks, how: _How) -> Atlas:
@@ -192,10 +226,6 @@ def _joined(net: Network, source: ImageSource, folder: Path, mine: Ranks, how: _
         compute(Parts(plan.folder, plan), ShardWork(net, source, plan, how.threads), mine, how.step)
     mine.wait_for("finished")
     return open_atlas(folder)
-
-
-def _ranks_of(engine: Engine) -> Ranks | None:
-    return engine if isinstance(engine, Ranks) else None
 
 
 def _state(folder: Path, how: _How) -> Manifest | None:
@@ -218,10 +248,10 @@ def _state(folder: Path, how: _How) -> Manifest | None:
     return there
 
 
-def _emptied(folder: Path) -> None:
-    """Throw away an unfinished atlas; its lock stays."""
+def _emptied(folder: Path, *, but: Sequence[str] = ()) -> None:
+    """Throw away an unfinished atlas."""
     for path in folder.iterdir():
-        if path.name == ".lock":
+        if path.name in (LOCK, *but):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -1,6 +1,6 @@
 """Units in order: which come first in a class, which lead most classes, which classes differ most; and their words.
 
-With m_ck the mean of unit k over the images of class c:
+With m_ck the mean of max(A, 0) of unit k over the images of class c:
 
     rank of k in c  = its place when the units are ordered by m_ck, the largest first, ties by number
     prominence of k = sum over the classes of 1 / rank: leading one class counts as much as being second in two

@@ -49,13 +49,13 @@ def ablate_over(
     atlas = None if into is None else open_atlas(into)
     net = load()
     if atlas is not None:
-        check_atlas(atlas, net, source, names)
+        check_atlas(atlas, net, source, names, asked["labels"])
     request = {**network_asked(net), **asked, "data": source.place, "images": _images_hash(source)}
     with kept_work(out, "ablate", request, resume=resume) as keeper, counted("ablate") as on_step:
         made = ablate_data(net, source, threads=threads, on_step=on_step, keeper=keeper, **asked)
+        files = save_as(made, out / f"{source.name}.{_kind(asked)}", endings)
         if into is not None:
             keep_effects(into, made)
-        files = save_as(made, out / f"{source.name}.{_kind(asked)}", endings)
     for note in made.notes:
         say(f"note: {note}")
     if into is not None:

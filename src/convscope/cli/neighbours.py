@@ -19,7 +19,7 @@ Names = Annotated[
     list[str],
     typer.Argument(
         metavar="LAYER:UNIT|LAYER...",
-        help="Units; of a layer those that have the nearest neighbours.",
+        help="Units, several as LAYER:3,7 or LAYER:0-15; of a layer those with the nearest neighbours, a pair once.",
         show_default=False,
     ),
 ]
@@ -52,7 +52,9 @@ def neighbours(
     stem = ".".join([name_part([atlas.stem]), "neighbours", name_part(names)])
     files = save_as(made, out / stem, endings)
     if as_json:
-        print(json.dumps({"files": files, "units": made.as_json()}, indent=1, ensure_ascii=False))
+        print(
+            json.dumps({"files": files, "images": made.images, "units": made.as_json()}, indent=1, ensure_ascii=False)
+        )
         return
     _print(made)
     print(*files, sep="\n")
@@ -61,6 +63,7 @@ def neighbours(
 def _print(made: "Neighbours") -> None:
     from rich.text import Text
 
+    from convscope.atlases.neighbours import R
     from convscope.cli.tables import new_table, print_table
 
     table = new_table()
@@ -72,4 +75,4 @@ def _print(made: "Neighbours") -> None:
             shared = made.shared.get(frozenset((unit, name)))
             cells = [name, f"{r:.3f}", made.classes.get(name) or "", f"shares {shared} patches" if shared else ""]
             table.add_row(*map(Text, [*first, *cells]))
-    print_table(table)
+    print_table(table, below=["", f"r: {R} over {made.images:,} images"])

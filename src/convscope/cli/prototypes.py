@@ -21,7 +21,7 @@ Of = Annotated[
 ]
 SuspectsCount = Annotated[
     int | None,
-    typer.Option("--suspects", min=1, max=100, help="Instead, the so many photos whose label the network doubts most."),
+    typer.Option("--suspects", min=1, max=100, help="Instead, so many photos whose label the network doubts."),
 ]
 
 
@@ -37,7 +37,7 @@ def prototypes(
 ) -> None:
     """Draw the photo of each class that the network is surest of, and the one that excites the class most.
 
-    With --suspects the photos of largest loss: wrongly labelled, or wrongly seen.
+    With --suspects the photos of largest loss among those answered wrongly, or with the right class below one half.
 
     [cyan]convscope prototypes photos.atlas[/]
 
@@ -64,7 +64,8 @@ def prototypes(
     files = save_as(made, out / ".".join([name_part([atlas.stem]), *kind]), endings)
     if as_json:
         key = "suspects" if suspects is not None else "classes"
-        print(json.dumps({"files": files, key: made.as_json()}, indent=1, ensure_ascii=False))
+        more = {"in_doubt": made.of} if isinstance(made, views.Suspects) else {}
+        print(json.dumps({"files": files, **more, key: made.as_json()}, indent=1, ensure_ascii=False))
         return
     _print(made)
     print(*files, sep="\n")
@@ -90,7 +91,7 @@ def _print(made: "Prototypes | Suspects") -> None:
         for row in made.rows:
             cells = [row["image"], row["label"], row["predicted_name"]]
             table.add_row(*map(Text, [*cells, _number(row["probability"]), _number(row["loss"])]))
-    print_table(table, above=[made.title])
+    print_table(table, above=[made.title if isinstance(made, Prototypes) else f"{made.title} {made.line}."])
 
 
 def _number(value: Any) -> str:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[LAYER|LAYER:UNIT]...", help="Layers and units; without any the whole network."),
+    typer.Argument(
+        metavar="[LAYER|LAYER:UNIT]...",
+        help="Layers and units, several as LAYER:3,7 or LAYER:0-15; without any the whole network.",
+    ),
 ]
 Of = Annotated[
     list[str] | None,
@@ -29,7 +32,9 @@ Of = Annotated[
 Top = Annotated[int, typer.Option("--top", min=1, help="Units a class, of a layer.")]
 Rank = Annotated[
     str,
-    typer.Option("--rank", help="What orders a class's units: their mean, or its difference from that of all photos."),
+    typer.Option(
+        "--rank", help="What orders a class's units: their mean above 0, or its difference from that of all photos."
+    ),
 ]
 Units = Annotated[
     str | None, typer.Option("--units", help="Of a layer's mean maps, the units by number: 2,7,17 or 0-15.")
@@ -95,14 +100,13 @@ class _Wanted:
 
     def sheets(self, name: str) -> "list[tuple[list[str], Shown]]":
         """(parts of the file's name, sheet) for one name; ``""`` is the whole network."""
-        from convscope.network.targets import parse_unit
+        from convscope.atlases.units_named import is_layer, units_of
 
         if not name:
             return self.of_network()
-        layers = [row.name for row in self.atlas.layers]
-        if name not in layers and parse_unit(name) is not None:
-            return self.of_unit(name)
-        return self.of_layer(self.atlas.layer(name).name)
+        if is_layer(self.atlas, name):
+            return self.of_layer(self.atlas.layer(name).name)
+        return [sheet for unit in units_of(self.atlas, [name]) for sheet in self.of_unit(str(unit))]
 
     def of_network(self) -> "list[tuple[list[str], Shown]]":
         from convscope.atlases.confusions import confusions
@@ -214,5 +218,6 @@ def _table(sheet: Any, top: int) -> Table:
         worst = [f"{m.name} → {m.answer}: {m.images}" for m in sheet.mistakes[:5]]
         worst = ["", "most frequent mistakes", *worst] if worst else []
         return ["class", "right", "of", "accuracy"], rows, [sheet.title], worst
-    rows = [[name, value] for name, value in sorted(sheet.class_means.items(), key=lambda each: -each[1])]
-    return ["class", "mean"], rows, [f"{sheet.unit}: {sheet.line}"], []
+    rows = [[name, sheet.rectified[name], sheet.class_means[name]] for name in sheet.ranked]
+    below = ["", "mean above 0: of max(A, 0), by which the class and the selectivity go"]
+    return ["class", "mean above 0", "mean"], rows, [f"{sheet.unit}: {sheet.line}"], below

@@ -38,20 +38,30 @@ Layers = Annotated[
         help="Names, patterns such as 'features.*', or all; several with commas.",
     ),
 ]  # fmt: skip
-Top = Annotated[int, typer.Option("--top", "-k", min=1, rich_help_panel=_WHAT, help="Exemplars of every unit.")]
-PerImage = Annotated[
-    int, typer.Option("--per-image", min=1, rich_help_panel=_WHAT, help="Exemplars that one image may give a unit.")
+Top = Annotated[
+    int | None,
+    typer.Option("--top", "-k", min=1, rich_help_panel=_WHAT, show_default="9", help="Exemplars of every unit."),
 ]
-Labels = Annotated[
-    str,
+PerImage = Annotated[
+    int | None,
     typer.Option(
-        "--labels", rich_help_panel=_WHAT,
+        "--per-image", min=1, rich_help_panel=_WHAT, show_default="1",
+        help="Exemplars that one image may give a unit.",
+    ),
+]  # fmt: skip
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels", rich_help_panel=_WHAT, show_default="auto",
         help="Where the right answers are: folders, names (of files), none, or auto; groups: folders that are no "
         "classes of the network.",
     ),
 ]  # fmt: skip
 Features = Annotated[
-    int, typer.Option("--features", min=1, rich_help_panel=_WHAT, help="Images whose features are kept, at most.")
+    int | None,
+    typer.Option(
+        "--features", min=1, rich_help_panel=_WHAT, show_default="4096", help="Images whose features are kept, at most."
+    ),
 ]
 Patterns = Annotated[
     list[str] | None,
@@ -60,8 +70,12 @@ Patterns = Annotated[
     ),
 ]  # fmt: skip
 Pictures = Annotated[
-    bool, typer.Option("--pictures/--no-pictures", rich_help_panel=_WHAT, help="Cut the exemplars out of the photos.")
-]
+    bool | None,
+    typer.Option(
+        "--pictures/--no-pictures", rich_help_panel=_WHAT, show_default="pictures",
+        help="Cut the exemplars out of the photos.",
+    ),
+]  # fmt: skip
 Deconv = Annotated[
     bool, typer.Option("--deconv", rich_help_panel=_WHAT, help="Also each exemplar's deconvnet picture: takes longer.")
 ]
@@ -72,8 +86,12 @@ BatchSize = Annotated[
     ),
 ]
 Shard = Annotated[
-    int, typer.Option("--shard", min=1, rich_help_panel=_RUN, help="Images a part: what is lost when it is killed.")
-]
+    int | None,
+    typer.Option(
+        "--shard", min=1, rich_help_panel=_RUN, show_default="256",
+        help="Images a part: what is lost when it is killed.",
+    ),
+]  # fmt: skip
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", rich_help_panel=_RUN, help="Replace an atlas, which stays until the new one is whole."),
@@ -101,12 +119,12 @@ def survey(
     data: Data,
     out: Out = None,
     layers: Layers = None,
-    top: Top = 9,
-    per_image: PerImage = 1,
-    labels: Labels = "auto",
-    features: Features = 4096,
+    top: Top = None,
+    per_image: PerImage = None,
+    labels: Labels = None,
+    features: Features = None,
     patterns: Patterns = None,
-    pictures: Pictures = True,
+    pictures: Pictures = None,
     deconv: Deconv = False,
     model: opt.Model = None,
     weights: opt.Weights = None,
@@ -117,7 +135,7 @@ def survey(
     trust_pickle: opt.TrustPickle = False,
     device: opt.Device = None,
     batch: BatchSize = None,
-    shard: Shard = 256,
+    shard: Shard = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     engine: EngineName = "process",
@@ -156,8 +174,15 @@ def survey(
 
 
 def _stem(data: str) -> str:
-    """What an atlas of these data is called."""
-    return Path(data.removeprefix("hf:")).name.split(".")[0] or "survey"
+    """What an atlas of these data is called: as they are, an archive without its ending."""
+    if data.startswith("hf:"):
+        return Path(data.removeprefix("hf:")).name or "survey"
+    from convscope.dataset.image_sources import ARCHIVES
+
+    path = Path(data)
+    name = path.name if path.name not in ("", "..") else path.resolve().name  # "." has no name
+    ending = "" if path.is_dir() else max((e for e in ARCHIVES if name.lower().endswith(e)), key=len, default="")
+    return name[: len(name) - len(ending)] or "survey"
 
 
 def _engine(name: str, address: str | None, threads: int | None) -> "Engine | None":
@@ -228,6 +253,7 @@ def _nonfinite(atlas: "Atlas") -> dict[str, tuple[int, str]]:
 def _print_table(atlas: "Atlas") -> None:
     from rich.text import Text
 
+    from convscope.atlases.duplicates_sought import enough_images, not_sought, sought
     from convscope.cli.tables import new_table, print_table
 
     table, summary = new_table(), _summary(atlas)
@@ -241,8 +267,9 @@ def _print_table(atlas: "Atlas") -> None:
         table.add_row(*(Text(cell) for cell in cells))
     right = "" if summary["accuracy"] is None else f", {percent(summary['accuracy'])} answered rightly"
     images = f"{atlas.images:,} image{'' if atlas.images == 1 else 's'}"
+    unknown = [] if sought(atlas) else [not_sought(enough_images(atlas))]
     print_table(table, above=[f"{atlas.about['network']['name']} on {atlas.about['data_line']}"], below=[
-        "", f"{images}{right}; {len(atlas.skipped):,} skipped", str(atlas.path),
+        "", f"{images}{right}; {len(atlas.skipped):,} skipped", *unknown, str(atlas.path),
     ])  # fmt: skip
 
 
@@ -251,16 +278,20 @@ def _sides(sides: tuple[int, int]) -> str:
 
 
 def _summary(atlas: "Atlas") -> dict[str, Any]:
+    from convscope.atlases.duplicates_sought import sought
+
     judged = list(atlas.accuracy().values())
     right, images = sum(r for r, _ in judged), sum(n for _, n in judged)
     dead = Counter(unit.rpartition(":")[0] for unit in atlas.dead())
+    known = sought(atlas)
     alike = Counter(unit.rpartition(":")[0] for unit, *_ in atlas.duplicates())
     return {
         "atlas": str(atlas.path),
         "images": atlas.images,
         "skipped": [{"image": name, "reason": why} for name, why in atlas.skipped],
         "layers": [
-            {"name": e.name, "units": e.units, "dead": dead[e.name], "duplicates": alike[e.name]} for e in atlas.layers
+            {"name": e.name, "units": e.units, "dead": dead[e.name], "duplicates": alike[e.name] if known else None}
+            for e in atlas.layers
         ],
         "classes": len(atlas.classes),
         "accuracy": right / images if images else None,

@@ -1,6 +1,6 @@
 """Which sheets ``convscope unit`` was asked for; what contradicts itself is refused before anything is opened."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -76,6 +76,7 @@ class Asked:
 
     def _dossiers(self, atlas: "Atlas", name: str) -> list[Part]:
         from convscope.atlases.dossiers import dossier
+        from convscope.atlases.units_named import units_of
 
         def draw(unit: "Unit", _net: "Network | None") -> "Shown":
             return dossier(atlas, unit, top=self.top)
@@ -98,6 +99,7 @@ class Asked:
 
     def _together(self, atlas: "Atlas") -> Part:
         from convscope.atlases.patch_hierarchies import patch_hierarchy, units_at_even_steps
+        from convscope.atlases.units_named import units_of
 
         plain = [name for name in self.names if ":" not in name]
         units = units_of(atlas, [name for name in self.names if ":" in name])
@@ -115,17 +117,3 @@ class Asked:
     def _kind(self) -> tuple[str, ...]:
         """What tells the file from that of another run."""
         return (f"top-{self.top}",) if self.top else ()
-
-
-def units_of(atlas: "Atlas", names: Sequence[str]) -> "list[Unit]":
-    """``LAYER:3,7-9`` and ``LAYER:all`` as units, each once.
-
-    Raises:
-        ConvscopeError: a layer or unit that the atlas has not, or one neuron: an atlas has whole units.
-    """
-    from convscope.views.unit_names import layer_of, units_named
-
-    for name in names:
-        if "@" in name:
-            raise ConvscopeError(f"{name}: an atlas knows whole units; name {name.split('@')[0]}")
-    return list(units_named(names, {layer_of(name): atlas.layer(layer_of(name)).units for name in names}))

@@ -7,7 +7,7 @@ Pitfall: a convolution with a normalisation behind it may be negative everywhere
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from convscope.dataset.class_results import ClassTable
 from convscope.dataset.duplicates import duplicate_units, shared_images
+from convscope.dataset.exemplars import Candidates
 from convscope.dataset.image_rows import ImageRows
 from convscope.dataset.plan import Plan, Shard
 from convscope.dataset.reducing import ReducedLayer
@@ -93,7 +94,7 @@ def unit_class_rows(layer: int, of: Statistics, classes: int) -> Iterator[schema
     count = np.zeros((classes, units), "<i8")
     count[by.classes] = by.count
     measures: list[NDArray[np.float32]] = []
-    for values in (by.mean, by.variance, by.share_positive, by.maximum, by.minimum):
+    for values in (by.mean, by.variance, by.share_positive, by.maximum, by.minimum, by.rectified):
         every = np.full((classes, units), np.nan, "<f4")
         every[by.classes] = values
         measures.append(every)
@@ -103,24 +104,8 @@ def unit_class_rows(layer: int, of: Statistics, classes: int) -> Iterator[schema
         )
 
 
-def exemplar_boxes(
-    reduced: ReducedLayer, view_of: Callable[[Size], LayerView], size_of: Callable[[int], Size]
-) -> Int[np.ndarray, "u top 4"]:
-    """The receptive box of every exemplar, in the input that its image gave; zeros where there is none."""
-    images, y, x = reduced.exemplars.images, reduced.exemplars.y, reduced.exemplars.x
-    boxes = np.zeros((*images.shape, 4), np.int64)
-    by_size: dict[Size, list[int]] = {}
-    for image in np.unique(images[images >= 0]).tolist():
-        by_size.setdefault(size_of(image), []).append(image)
-    for size, of_size in by_size.items():
-        some = np.isin(images, of_size)
-        boxes[some] = view_of(size).boxes_at(y[some], x[some])
-    return boxes
-
-
-def exemplar_rows(layer: int, reduced: ReducedLayer, boxes: Int[np.ndarray, "u top 4"]) -> Iterator[schema.ExemplarRow]:
+def exemplar_rows(layer: int, found: Candidates, boxes: Int[np.ndarray, "u top 4"]) -> Iterator[schema.ExemplarRow]:
     """The exemplars of a layer's units, the empty places left out."""
-    found = reduced.exemplars
     for unit, rank in np.argwhere(found.images >= 0).tolist():
         place = (each[unit, rank].item() for each in (found.values, found.images, found.y, found.x))
         yield schema.ExemplarRow(layer, unit, rank, *place, *boxes[unit, rank].tolist())
@@ -134,12 +119,11 @@ def neighbour_rows(layer: int, reduced: ReducedLayer) -> Iterator[schema.Neighbo
 
 
 def duplicate_rows(
-    layer: int, reduced: ReducedLayer, boxes: Int[np.ndarray, "u top 4"]
+    layer: int, found: Candidates, boxes: Int[np.ndarray, "u top 4"], images: int
 ) -> Iterator[schema.DuplicateRow]:
-    """Pairs of units that share their crops (``duplicates``)."""
-    images = reduced.exemplars.images
-    for u, v, shared in duplicate_units(images, boxes, reduced.statistics.images):
-        yield schema.DuplicateRow(layer, u, v, shared, json.dumps(shared_images(images, boxes, u, v)))
+    """Pairs of units that share their crops (``duplicates``), of so many images."""
+    for u, v, shared in duplicate_units(found.images, boxes, images):
+        yield schema.DuplicateRow(layer, u, v, shared, json.dumps(shared_images(found.images, boxes, u, v)))
 
 
 def class_rows(plan: Plan, table: ClassTable) -> Iterator[schema.ClassRow]:

@@ -2,6 +2,9 @@
 
 A part that was damaged, or made under another plan, is missing too. What is counted is images, from the steps of one
 shard after the other where this process computes them, and whole shards where others do.
+
+Under torchrun each rank takes its share and leaves; what is missing then (a part that was damaged, or that the disk
+does not show to the first rank) is nobody else's any more, and the first rank takes all of it.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from convscope.dataset.engines import Engine, ShardWork, Tensors
+from convscope.dataset.engines import Engine, InProcess, ShardWork, Tensors
 from convscope.dataset.filling import OnStage
 from convscope.dataset.plan import Plan, Shard
 from convscope.dataset.ranks import Ranks
 from convscope.errors import ConvscopeError
 from convscope.store.parts import present, read_part, write_part
+
+ATTEMPTS = 5  # rounds over what is missing, before the disk is blamed
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +61,14 @@ def compute(parts: Parts, work: ShardWork, engine: Engine, show: OnStage) -> Non
     """Until every part is there; of ranks other than the first, this one's share.
 
     Raises:
-        ConvscopeError: as ``sweep.sweep`` and the engine.
+        ConvscopeError: as ``sweep.sweep`` and the engine; parts that are damaged however often they are written.
         UnwritableError: a full disk; the parts that were written stay.
     """
     plan, images = parts.plan, _Counted(parts.plan, show)
-    while missing := parts.missing():
+    missing = parts.missing()
+    for _ in range(ATTEMPTS):
+        if not missing:
+            return
         images.begin(missing)
         shards = (plan.shard(number) for number in missing)
         engine.run(shards, replace(work, on_step=images.step), images.kept(parts.keep))
@@ -68,6 +76,13 @@ def compute(parts: Parts, work: ShardWork, engine: Engine, show: OnStage) -> Non
             if engine.rank > 0:
                 return
             engine.wait_for_all()
+            engine = InProcess()
+        missing = parts.missing()
+    if missing:
+        raise ConvscopeError(
+            f"part {missing[0]} of {parts.folder} was damaged each of the {ATTEMPTS} times that it was written: "
+            "something is wrong with that disk"
+        )
 
 
 class _Counted:

@@ -1,7 +1,8 @@
 """What each image of a data set is, and which classes of the network that makes right; streaming.
 
     auto      the source's own labels where it has them (a Dataset), as groups where the network knows none of them;
-              else folders if every one is a class of the network, else file names if every one is, else none
+              else folders if every one is a class of the network, else file names if every one is; else, where all
+              images lie in folders of several images each, these as groups, which a note says; else none
     folders   the folder that an image lies in, which must be a class of the network
     names     the file's name, likewise (``n02123045_tabby_12.jpg`` is tabby, see ``labels``)
     groups    the folder, whatever the network knows of it: statistics are kept by it; it has an accuracy where it
@@ -29,7 +30,8 @@ from convscope.labels import ClassNames, Label
 
 LabelSource = Literal["auto", "folders", "names", "groups", "none"]
 LABEL_SOURCES: tuple[LabelSource, ...] = ("auto", "folders", "names", "groups", "none")
-WAYS_OUT = "--labels groups takes them as they are, --labels none goes without"
+WAYS_OUT = "--labels groups takes the folders as they are, --labels none goes without"
+NO_CLASSES = "no class of the network: statistics are kept by it, without accuracy (--labels none goes without)"
 _WHAT = {"own": "labels", "folders": "folders' names", "names": "file names", "groups": "folders' names"}
 
 Reading = Callable[[str], Label | None]  # image id -> label, None: no class
@@ -87,7 +89,7 @@ def _kinds(labels: str, has_own: bool) -> tuple[str, ...]:
     if labels == "groups":
         return ("own groups",) if has_own else ("groups",)
     if labels == "auto":
-        return ("own", "own groups") if has_own else ("folders", "names")
+        return ("own", "own groups") if has_own else ("folders", "names", "groups")
     return (labels,)
 
 
@@ -99,11 +101,13 @@ class _Tally:
     reading: Reading
     images: int = 0
     missed: int = 0
+    loose: int = 0  # images in no folder
     unknown: str | None = None  # the first label that is no class, of an image that is one
     found: dict[str, frozenset[int]] = field(default_factory=dict[str, frozenset[int]])
 
     def take(self, name: str, source: ImageSource) -> None:
         self.images += 1
+        self.loose += "/" not in name
         label = self.reading(name)
         if label is not None:
             self.found[label.text] = label.classes
@@ -115,6 +119,11 @@ class _Tally:
     @property
     def is_whole(self) -> bool:
         return self.unknown is None and bool(self.found)
+
+    @property
+    def are_collections(self) -> bool:
+        """Folders of several images each; not a single one, nor a tree with a folder for each image."""
+        return not self.missed and not self.loose and len(self.found) > 1 and self.images >= 2 * len(self.found)
 
     def why_not(self, classes: Sequence[str]) -> str:
         what, first = _WHAT[self.kind.split()[0]], self.unknown or ""
@@ -128,10 +137,13 @@ class _Tally:
 
 
 def _chosen(tallies: Sequence[_Tally], labels: str, classes: Sequence[str]) -> DataLabels:
+    *tallies, groups = tallies if labels == "auto" and tallies[-1].kind == "groups" else (*tallies, None)
     whole = next((tally for tally in tallies if tally.is_whole), None)
     partly = next((t for t in tallies if not t.is_whole and (labels != "auto" or 2 * t.missed <= t.images)), None)
     if partly is not None and (whole is None or whole.kind == "own groups"):
         raise ConvscopeError(f"{partly.why_not(classes)}. {WAYS_OUT}")
+    if whole is None and groups is not None and groups.are_collections:
+        return groups.labels(f"the folder of an image is {NO_CLASSES}")
     if whole is None:
         fits = next((tally for tally in tallies if tally.found), None)
         return DataLabels("none", note=f"no labels: {fits.why_not(classes)}" if fits else "")

@@ -13,23 +13,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from convscope.answers import refusing_input
 from convscope.dataset.concepts import Concepts, Region, grid_of
 from convscope.dataset.dissection import LEVEL, LayerDissection, Overlaps, mask_cells
 from convscope.dataset.exemplars import Exemplars
 from convscope.dataset.field_upsampling import Upsampler
 from convscope.dataset.image_sources import ImageSource
-from convscope.dataset.photo_batches import PhotoBatch, photo_batches
-from convscope.dataset.readings import read_units, unit_maps
+from convscope.dataset.photo_batches import FirstTold, PhotoBatch, Told, photo_passes
+from convscope.dataset.readings import read_units
 from convscope.dataset.upper_quantiles import UpperQuantiles, check_level
 from convscope.errors import ConvscopeError
 from convscope.network.layer_boxes import layer_views
 from convscope.network.loading import Network
-from convscope.network.passes import outputs_of
 from convscope.network.preprocessing import Preprocess
 from convscope.network.receptive_fields import ReceptiveField
-
-Told = Callable[[str, str], None]
 
 
 def dissect_layers(
@@ -67,13 +63,15 @@ def dissect_layers(
     levels = {layer: tail.compute(level) for layer, tail in tails.items()}
     found = {layer: _Found(Overlaps(tail.units), Exemplars(top)) for layer, tail in tails.items()}
     regions = UnitRegions(net, {layer: each[0] for layer, each in levels.items()})
-    annotated, misfits = 0, _FirstTold(skipped)
-    batches = photo_batches(net, source, batch=batch, skipped=_told_before, wanted=concepts.known, on_image=on_image)
-    for photos in batches:
+    annotated, misfits = 0, FirstTold(skipped)
+    passes = photo_passes(
+        net, source, layers, batch=batch, skipped=_told_before, wanted=concepts.known, on_image=on_image
+    )
+    for photos, maps in passes:
         seen = _annotations(net, concepts, photos, misfits)
         annotated += len(seen)
-        for layer, maps in layer_maps(net, photos, layers).items() if seen else ():
-            found[layer].take(layer, maps, photos, seen, regions)
+        for layer in layers if seen else ():
+            found[layer].take(layer, maps[layer], photos, seen, regions)
     _refuse_nothing(concepts, source, annotated, misfits.first)
     return {
         layer: _dissection(layer, tuple(concepts.names), levels[layer], found[layer], tails[layer], annotated)
@@ -96,20 +94,14 @@ def upper_quantiles(
         ConvscopeError: no photo that can be used.
     """
     tails: dict[str, UpperQuantiles] = {}
-    for photos in photo_batches(net, source, batch=batch, skipped=skipped, on_image=on_image):
-        for layer, maps in layer_maps(net, photos, layers).items():
+    told = FirstTold(skipped)
+    for _, found in photo_passes(net, source, layers, batch=batch, skipped=told, on_image=on_image):
+        for layer, maps in found.items():
             tail = tails.setdefault(layer, UpperQuantiles(maps.shape[1]))
             tail.update(maps.transpose(0, 1).flatten(1).cpu().numpy())
     if not tails:
-        raise ConvscopeError(f"none of the {source.line()} can be used")
+        raise told.nothing_left(source)
     return tails
-
-
-def layer_maps(net: Network, photos: PhotoBatch, layers: Sequence[str]) -> dict[str, Float[Tensor, "b u h w"]]:
-    """What the layers give for a batch, as maps, in float32."""
-    with refusing_input(net, photos.x):
-        outputs = outputs_of(net.module, photos.x, *layers)
-        return {layer: unit_maps(outputs[layer], photos.input_size, layer).float() for layer in layers}
 
 
 def _annotations(net: Network, concepts: Concepts, photos: PhotoBatch, skipped: Told) -> dict[int, list[Region]]:
@@ -130,17 +122,6 @@ def _refuse_nothing(concepts: Concepts, source: ImageSource, annotated: int, mis
     if not concepts.names:
         unnamed = "no number in them stands for a concept (0 is nothing, nor is one unnamed)"
         raise ConvscopeError(f"{concepts.line}: {unnamed}")
-
-
-class _FirstTold:
-    """Tells of what is left out, and keeps the first reason."""
-
-    def __init__(self, told: Told) -> None:
-        self.told, self.first = told, ""
-
-    def __call__(self, name: str, why: str) -> None:
-        self.first = self.first or why
-        self.told(name, why)
 
 
 def _told_before(_name: str, _why: str) -> None:

@@ -15,6 +15,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 
 SAME = 0.5
+PAIRS = 2**20  # of crops that are compared at once
 IMAGES_AN_EXEMPLAR = 4  # chance then gives a quarter of the exemplars at most, and a half is asked for
 
 
@@ -37,11 +38,7 @@ def duplicate_units(
     order = np.argsort(images[of, rank], kind="stable")
     ends = np.flatnonzero(np.diff(images[of, rank][order])) + 1
     for one_image in np.split(order, ends):
-        unit, box = of[one_image], boxes[of[one_image], rank[one_image]]
-        first, second = np.nonzero(_overlaps(box) >= SAME)
-        # of one exemplar and another unit once, though that one may have several crops there
-        pairs = np.unique(np.stack([first, unit[second]], 1), axis=0)
-        np.add.at(shared, (unit[pairs[:, 0]], pairs[:, 1]), 1)
+        _share(shared, of[one_image], boxes[of[one_image], rank[one_image]])
     fewest = np.minimum(taken[:, None], taken[None])
     common = np.minimum(shared, shared.T)
     found = np.triu((common >= np.maximum(2, SAME * fewest)), k=1)
@@ -53,16 +50,26 @@ def shared_images(
     images: Int[np.ndarray, "u top"], boxes: Int[np.ndarray, "u top 4"], unit: int, other: int
 ) -> list[int]:
     """The images of the crops that two units have in common, ascending: both may have others of one image apart."""
-    top = images.shape[1]
-    is_same = _overlaps(np.concatenate([boxes[unit], boxes[other]]))[:top, top:] >= SAME
+    is_same = _overlaps(boxes[unit], boxes[other]) >= SAME
     is_same &= (images[unit][:, None] == images[other]) & (images[unit][:, None] >= 0)
     return np.unique(images[unit][is_same.any(1)]).tolist()
 
 
-def _overlaps(boxes: Int[np.ndarray, "n 4"]) -> NDArray[np.float64]:
-    """Intersection over union of all pairs; 0 with a box without pixels."""
-    start = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    end = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    common = np.maximum(end - start, 0).prod(2)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    return common / np.maximum(area[:, None] + area[None] - common, 1)
+def _share(shared: Int[np.ndarray, "u u"], unit: Int[np.ndarray, " n"], boxes: Int[np.ndarray, "n 4"]) -> None:
+    """Count, for the crops of one image, the other units that have the same; ``unit``, whose they are, ascends."""
+    others, starts = np.unique(unit, return_index=True)
+    few = max(1, PAIRS // len(unit))
+    for first in range(0, len(unit), few):
+        some = slice(first, first + few)
+        is_same = _overlaps(boxes[some], boxes) >= SAME
+        # of one exemplar and another unit once, though that one may have several crops there
+        np.add.at(shared, (unit[some, None], others), np.logical_or.reduceat(is_same, starts, axis=1))
+
+
+def _overlaps(boxes: Int[np.ndarray, "m 4"], others: Int[np.ndarray, "n 4"]) -> NDArray[np.float64]:
+    """Intersection over union of all pairs, ``(m, n)``; 0 with a box without pixels."""
+    top, left = (np.maximum(boxes[:, None, side], others[:, side]) for side in (0, 1))
+    bottom, right = (np.minimum(boxes[:, None, side], others[:, side]) for side in (2, 3))
+    common = np.maximum(bottom - top, 0) * np.maximum(right - left, 0)
+    area, other_area = ((each[:, 2:] - each[:, :2]).prod(1) for each in (boxes, others))
+    return common / np.maximum(area[:, None] + other_area - common, 1)

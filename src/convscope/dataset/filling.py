@@ -1,8 +1,9 @@
 """The last step of a survey: parts become an atlas's tables, features, mean patterns and pictures.
 
     images, skipped, classes, confusion, prototypes, suspects     one pass over the rows of all images
-    layers, units, unit_classes, exemplars, neighbours,           layer by layer: what was reduced of one is written
-    duplicates, features, mean patterns                           and let go before the next
+    layers, units, unit_classes, neighbours,                      layer by layer: what was reduced of one is written
+    features, mean patterns                                       and let go before the next, but for its winners
+    exemplars, duplicates                                         when the boxes of all winners are known, size by size
     pictures, sprites                                             of the winners, whose photos are read once more
 
 Everything is written aside and renamed, the tables last; until then a kill leaves the parts, and filling begins again
@@ -12,8 +13,8 @@ from them, with the same result.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 
 from convscope.dataset import atlas_rows as rows_of
-from convscope.dataset.atlas_rows import Size
 from convscope.dataset.deconv_patches import deconv_winners
+from convscope.dataset.exemplars import Candidates
 from convscope.dataset.image_sources import ImageSource
 from convscope.dataset.patch_sprites import sprites_of
 from convscope.dataset.patches import PictureRow, Winner, cut_winners
@@ -38,8 +39,9 @@ from convscope.dataset.reducing import (
     sampled_images,
 )
 from convscope.dataset.same_photos import SamePhotos
+from convscope.dataset.winner_boxes import InputSizes, views_of, winner_boxes
 from convscope.errors import ConvscopeError
-from convscope.network.layer_boxes import LayerView, layer_views
+from convscope.network.layer_boxes import LayerView
 from convscope.network.loading import Network
 from convscope.network.receptive_fields import Box
 from convscope.store import schema
@@ -86,7 +88,7 @@ class Filling:
             put("runs", runs)
             put("about", [schema.AboutRow(key, json.dumps(value)) for key, value in sorted(self.about.items())])
             seen = self._images(put)
-            won = self._layers(put, seen)
+            won = self._boxed(put, seen, self._layers(put, seen))
             files = self._pictures(put, won) if self.pictures or self.deconv else set[str]()
         remove_unnamed(self.folder, files)
 
@@ -112,22 +114,20 @@ class Filling:
 
     # ---- layers
 
-    def _layers(self, put: PutRows, seen: ImagesSeen) -> "list[_Won]":
-        plan, won, patterns = self.plan, list[_Won](), dict[str, NDArray[np.generic]]()
-        views = cache(partial(_views, self.net, plan.layers))
-        sizes = _Sizes(plan, self.read, seen.sizes)
+    def _layers(self, put: PutRows, seen: ImagesSeen) -> "dict[str, tuple[Candidates, int]]":
+        """Layer -> its winners, and from how many images."""
+        plan, won, patterns = self.plan, dict[str, tuple[Candidates, int]](), dict[str, NDArray[np.generic]]()
+        views = views_of(self.net, plan.layers, min(seen.sizes))
         with ExitStack() as files:
             keep = self._features(files)
             for number, layer in enumerate(plan.layers):
                 reduced = reduce_layer(plan, self.read, layer)
-                view_of = partial(_view, views, layer)
-                boxes = rows_of.exemplar_boxes(reduced, view_of, sizes.of)
-                self._put_layer(put, number, reduced, boxes, view_of(min(seen.sizes)))
+                self._put_layer(put, number, reduced, views[layer])
                 keep(f"{layer}/features", reduced.features)
                 if reduced.patterns is not None:
                     patterns[f"{layer}/classes"] = reduced.patterns.classes
                     patterns[f"{layer}/maps"] = reduced.patterns.maps
-                won.append(_Won(layer, *reduced.exemplars, boxes))
+                won[layer] = reduced.exemplars, reduced.statistics.images
                 self.on_step("reduce layers", number + 1, len(plan.layers))
         shapes = {name: (_type(values), values.shape) for name, values in patterns.items()}
         with writing_tensors(self.folder / PATTERNS, shapes) as keep:
@@ -135,15 +135,21 @@ class Filling:
                 keep(name, values)
         return won
 
-    def _put_layer(
-        self, put: PutRows, number: int, reduced: ReducedLayer, boxes: Int[np.ndarray, "u top 4"], view: LayerView
-    ) -> None:
+    def _put_layer(self, put: PutRows, number: int, reduced: ReducedLayer, view: LayerView) -> None:
         put("layers", [rows_of.layer_row(number, reduced, view)])
         put("units", rows_of.unit_rows(number, reduced.statistics))
         put("unit_classes", rows_of.unit_class_rows(number, reduced.statistics, len(self.plan.classes)))
-        put("exemplars", rows_of.exemplar_rows(number, reduced, boxes))
         put("neighbours", rows_of.neighbour_rows(number, reduced))
-        put("duplicates", rows_of.duplicate_rows(number, reduced, boxes))
+
+    def _boxed(self, put: PutRows, seen: ImagesSeen, won: "dict[str, tuple[Candidates, int]]") -> "list[_Won]":
+        """The winners with their boxes, written."""
+        found = {layer: exemplars for layer, (exemplars, _) in won.items()}
+        sizes, views = InputSizes(self.plan, self.read, seen.sizes), partial(views_of, self.net, self.plan.layers)
+        boxes = winner_boxes(found, sizes.of, views, partial(self.on_step, "find boxes"))
+        for number, (layer, (exemplars, images)) in enumerate(won.items()):
+            put("exemplars", rows_of.exemplar_rows(number, exemplars, boxes[layer]))
+            put("duplicates", rows_of.duplicate_rows(number, exemplars, boxes[layer], images))
+        return [_Won(layer, *exemplars, boxes[layer]) for layer, exemplars in found.items()]
 
     def _features(self, files: ExitStack) -> Put:
         """Opens the file of the features, with the images' numbers in it."""
@@ -214,38 +220,6 @@ def _winning_images(plan: Plan, read: ReadPart, won: "list[_Won]") -> dict[int, 
             if image.number in wanted:
                 found[image.number] = image.name, digest.tobytes()
     return found
-
-
-@dataclass(eq=False)
-class _Sizes:
-    """The size of each image's network input: of all the same, or looked up in its shard's part."""
-
-    plan: Plan
-    read: ReadPart
-    sizes: frozenset[Size]
-    _shard: int = -1
-    _rows: dict[int, Size] = field(default_factory=dict[int, Size])
-
-    def of(self, image: int) -> Size:
-        if len(self.sizes) == 1:
-            return next(iter(self.sizes))
-        shard = image // self.plan.shard_size  # images are asked for in their order
-        if shard != self._shard:
-            rows = self.read(shard, "images/")
-            sizes = rows["images/input_size"].tolist()
-            self._shard = shard
-            self._rows = {n: (h, w) for n, (h, w) in zip(rows["images/number"].tolist(), sizes, strict=True)}
-        return self._rows[image]
-
-
-def _views(net: Network, layers: tuple[str, ...], size: Size) -> dict[str, LayerView]:
-    from convscope.network.listing import example_input
-
-    return layer_views(net.module, layers, size, example_input(net))
-
-
-def _view(views: Callable[[Size], dict[str, LayerView]], layer: str, size: Size) -> LayerView:
-    return views(size)[layer]
 
 
 def _type(values: NDArray[np.generic]) -> type[np.float32] | type[np.int64]:

@@ -26,7 +26,7 @@ from typing import Protocol, runtime_checkable
 from PIL import Image
 
 from convscope.errors import ConvscopeError
-from convscope.network.pictures import SUFFIXES, decode_image, image_names, missing
+from convscope.network.pictures import SUFFIXES, decode_image, image_names, is_atlas, missing
 
 DIGEST_BYTES = 16
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -107,6 +107,8 @@ def source_of(data: object, *, besides: Path | None = None) -> ImageSource:
 
 
 def _source_at(path: Path, besides: Path | None) -> ImageSource:
+    if path.is_dir() and is_atlas({each.name for each in path.iterdir()}):
+        raise ConvscopeError(f"{path} is an atlas: it holds what a survey found, not the photos; give {FORMS}")
     if path.is_dir():
         return ImageFolder(path.absolute(), besides=besides)
     if not path.exists():

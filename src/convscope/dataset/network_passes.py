@@ -25,12 +25,13 @@ from convscope.answers import InputRefusedError, refusing_input
 from convscope.dataset.image_rows import Answers, ImageRow, answers_of, no_answers
 from convscope.dataset.image_sources import ImageSource
 from convscope.dataset.mean_patterns import pattern_of
+from convscope.dataset.photo_inputs import photo_input
 from convscope.dataset.plan import Plan, PlannedImage
 from convscope.dataset.readings import Readings, read_units
-from convscope.dataset.room import NoRoomError, Room, is_out_of_memory
+from convscope.dataset.room import NoRoomError, Room
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
-from convscope.network.loading import Network, one_input
+from convscope.network.loading import Network
 from convscope.network.memory_layout import run_on_copy
 from convscope.network.preprocessing import Preprocess
 from convscope.network.targets import class_logits
@@ -125,13 +126,11 @@ class NetworkPasses:
         try:
             found = self.source.read(image.name)
             row = replace(row, digest=found.digest)
-            x = one_input(self.net.preprocess(found.image))
+            x = photo_input(self.net, found.image)
         except ConvscopeError as error:
             return replace(row, refused=str(error))
-        except Exception as error:  # a transform of the user's own may raise anything on one odd photo
-            if is_out_of_memory(error):
-                raise ConvscopeError(f"not enough memory to read {image.name}; use fewer threads") from error
-            return replace(row, refused=f"the network's transform failed: {error or type(error).__name__}")
+        except NoRoomError as error:
+            raise ConvscopeError(f"not enough memory to read {image.name}; use fewer threads") from error
         return Shown(replace(row, input_size=(x.shape[2], x.shape[3])), x)
 
     def _one_size(self, group: Sequence[Shown]) -> Sequence[Pass | ImageRow]:
@@ -141,15 +140,11 @@ class NetworkPasses:
         except NoRoomError as error:
             raise self._no_room(group[0].x) from error
         except InputRefusedError as error:
-            if self._always_one_size():
+            if isinstance(self.net.preprocess, Preprocess) and self.net.preprocess.always_one_size:
                 raise
             if len(group) == 1:
                 return [replace(group[0].row, input_size=(0, 0), refused=str(error))]
         return [done for each in group for done in self._one_size([each])]
-
-    def _always_one_size(self) -> bool:
-        prepared = self.net.preprocess
-        return isinstance(prepared, Preprocess) and (prepared.crop is not None or isinstance(prepared.size, tuple))
 
     def _no_room(self, x: Tensor) -> ConvscopeError:
         seen = self._now.readings

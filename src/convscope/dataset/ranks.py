@@ -13,8 +13,9 @@ from that of a run that was killed a moment ago:
     failed     what went wrong            whoever cannot go on: the others leave too
 
 The rule is by the shard's number and not by its place among those that are missing, since another rank may write a
-part while this one looks for what is missing. A rank that is killed takes torchrun's whole run with it; the same
-command with ``--resume`` computes what is missing, with any number of ranks.
+part while this one looks for what is missing. What is missing still when all are done, rank 0 computes. A rank that is
+killed takes torchrun's whole run with it; the same command with ``--resume`` computes what is missing, with any number
+of ranks.
 """
 
 import os

@@ -54,12 +54,15 @@ class Room(Generic[T, R]):
         self._changing, self._alone = threading.Lock(), threading.Lock()
 
     def run(self, items: Sequence[T]) -> list[R]:
-        """The work's results on the items in turn, in as few portions as there is room for.
+        """The work's results on the items in turn; raises as ``each``."""
+        return list(self.each(items))
+
+    def each(self, items: Sequence[T]) -> Generator[R]:
+        """The same, one by one, in as few portions as there is room for: what is not kept makes room.
 
         Raises:
             NoRoomError: for one item, while nothing else ran.
         """
-        done: list[R] = []
         at = 0
         while at < len(items):
             some = items[at : at + self.limit]
@@ -70,11 +73,10 @@ class Room(Generic[T, R]):
                 if not fits:
                     raise NoRoomError
             if fits:
-                done.append(cast("R", result))
+                yield cast("R", result)
                 at += len(some)
             else:
                 self._lower(len(some))
-        return done
 
     def _lower(self, too_many: int) -> None:
         with self._changing:

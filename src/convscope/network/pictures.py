@@ -19,7 +19,7 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,7 +87,8 @@ def find_images(folder: Path) -> list[Path]:
 def image_names(folder: Path, *, besides: Path | None = None) -> Iterator[str]:
     r"""The same files by their relative POSIX path, one folder's names in memory at a time; none are no error.
 
-    Not those below ``besides``. Bytes of a name that are no UTF-8 are written as ``\xe9``.
+    Not those below ``besides``, nor those of an atlas that lies among them. Bytes of a name that are no UTF-8 are
+    written as ``\xe9``.
     """
     without = None if besides is None else besides.resolve()
     for path in _image_paths(str(folder), folder.resolve(), without):
@@ -99,8 +100,16 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def is_atlas(names: Collection[str]) -> bool:
+    """Whether these are the names in an atlas, finished or not: what it has cut out of photos are no photos."""
+    return "manifest.json" in names and "plan.json" in names
+
+
 def _image_paths(folder: str, inside: Path, without: Path | None, above: str = "") -> Iterator[str]:
-    for name, entry in _visible_entries(folder):
+    entries = _visible_entries(folder)
+    if is_atlas({name for name, _ in entries}):
+        return
+    for name, entry in entries:
         if name.endswith("/"):
             if without is None or Path(entry.path).resolve() != without:
                 yield from _image_paths(entry.path, inside, without, above + name)

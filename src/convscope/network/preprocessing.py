@@ -94,6 +94,11 @@ class Preprocess:
         return len(self.mean)
 
     @property
+    def always_one_size(self) -> bool:
+        """Whether all photos become input of the same height and width."""
+        return self.crop is not None or isinstance(self.size, tuple)
+
+    @property
     def _crop(self) -> tuple[int, int] | None:
         return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
 

@@ -107,10 +107,9 @@ class Atlas:
         return self._image(image)["digest"]
 
     def _image(self, image: str) -> Row:
-        rows = self._base.rows("SELECT label, digest FROM images WHERE name = ?", (image,))
-        if not rows:
-            raise ConvscopeError(f"no image {image!r} was read in {self.path.name}")
-        return rows[0]
+        for row in self._base.rows("SELECT label, digest FROM images WHERE name = ?", (image,)):
+            return row
+        raise ConvscopeError(f"no image {image!r} was read in {self.path.name}")
 
     def units(self, layer: str) -> list[str]:
         """The names of a layer's units."""
@@ -133,8 +132,8 @@ class Atlas:
         """What the unit did over all images.
 
         ``mean``, ``variance``, ``share_positive``, ``maximum``, ``minimum``, ``count`` (positions), ``selectivity``,
-        ``class`` (its most activating data class), ``dead``, ``quantiles`` {q: value}, ``histogram`` (edges, counts),
-        ``by_class`` {data class: mapping alike}, empty without labels.
+        ``class`` (of the largest ``rectified``), ``dead``, ``quantiles`` {q: value}, ``histogram`` (edges, counts),
+        ``by_class`` {data class: mapping alike, with ``rectified``, the mean of max(A, 0)}, empty without labels.
         """
         layer, number = self._unit(unit)
         return unit_statistics.of_unit(self._base, self.about, self.classes, layer.number, number)
@@ -257,10 +256,7 @@ class Atlas:
         """(unit, NaN values, infinite values, images that have some, the first of these)."""
         statement = "SELECT layer, unit, nans, infinities, nonfinite_images, name FROM units LEFT JOIN images "
         statement += "ON images.number = first_nonfinite WHERE nonfinite_images > 0 ORDER BY layer, unit"
-        rows = self._base.rows(statement)
-        return [
-            (self._name(layer, unit), nans, inf, images, name or "") for layer, unit, nans, inf, images, name in rows
-        ]
+        return [(self._name(layer, unit), *rest, name or "") for layer, unit, *rest, name in self._base.rows(statement)]
 
     @cached_property
     def _by_name(self) -> dict[str, StoredLayer]:

@@ -78,7 +78,8 @@ class SkippedRow(NamedTuple):
 
 
 class UnitRow(NamedTuple):
-    """Statistics of one unit over all images. ``selective_class``: the data class of the selectivity, the largest mean.
+    """Statistics of one unit over all images. ``selective_class``: the data class of the selectivity, of the largest
+    ``unit_classes.rectified``; -1 without labels, and of a unit that is never above 0.
 
     ``histogram``: int64 counts in the bins of ``about["histogram_edges"]``, deflated; ``quantiles``: float64 at
     ``about["quantiles"]``; ``nans`` and ``infinities`` count values, ``nonfinite_images`` the images that have some,
@@ -106,7 +107,8 @@ class UnitRow(NamedTuple):
 
 class UnitClassesRow(NamedTuple):
     """Statistics of one unit a data class: float32 blobs with one number a class, NaN where it has no image;
-    ``positions`` int64.
+    ``positions`` int64. ``rectified`` is the mean of max(A, 0), of sampled positions where a map goes below 0; the
+    others are of every position.
     """
 
     layer: int
@@ -117,6 +119,7 @@ class UnitClassesRow(NamedTuple):
     share_positive: bytes
     maximum: bytes
     minimum: bytes
+    rectified: bytes
 
 
 class ExemplarRow(NamedTuple):

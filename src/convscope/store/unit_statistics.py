@@ -12,6 +12,7 @@ from convscope.store.database import Database, Row
 from convscope.store.tables import unpacked
 
 FIGURES = ("mean", "variance", "share_positive", "maximum", "minimum")
+CLASS_FIGURES = (*FIGURES, "rectified")  # of a unit a data class
 Histogram = tuple[NDArray[np.float64], NDArray[np.int64]]  # edges (bins + 1,), counts (bins,)
 
 
@@ -38,8 +39,8 @@ class ByClass(Mapping[str, Mapping[str, Any]]):
 def of_unit(base: Database, about: Mapping[str, Any], classes: Sequence[str], layer: int, unit: int) -> dict[str, Any]:
     """All that is known of one unit.
 
-    ``class`` is the data class that ``selectivity`` is of: of the largest mean of max(A, 0) over the sampled positions,
-    which before a ReLU need not be that of the largest mean in ``by_class``. None without labels, and of a dead unit.
+    ``class`` is the data class that ``selectivity`` is of, of the largest ``rectified`` in ``by_class``, the mean of
+    max(A, 0); before a ReLU it need not be that of the largest ``mean``. None without labels, and of a dead unit.
     """
     rows = base.rows("SELECT *, positions AS count FROM units WHERE layer = ? AND unit = ?", (layer, unit))
     if not rows:
@@ -68,8 +69,10 @@ def of_layer(base: Database, classes: Sequence[str], layer: int) -> dict[str, An
 
 def of_classes(base: Database, classes: Sequence[str], layer: int, figure: str) -> NDArray[Any]:
     """One figure of all units of a layer a data class, ``(classes, units)``; NaN (count: 0) where there is no image."""
-    if figure not in (*FIGURES, "count"):
-        raise ConvscopeError(f"no figure {figure!r}{nearest(figure, FIGURES)}; there are count, {', '.join(FIGURES)}")
+    if figure not in (*CLASS_FIGURES, "count"):
+        raise ConvscopeError(
+            f"no figure {figure!r}{nearest(figure, CLASS_FIGURES)}; there are count, {', '.join(CLASS_FIGURES)}"
+        )
     column, dtype = _column(figure), _dtype(figure)
     rows = base.rows(f"SELECT {column} FROM unit_classes WHERE layer = ? ORDER BY unit", (layer,))
     if not rows:
@@ -83,7 +86,7 @@ def _histogram(row: Row, about: Mapping[str, Any]) -> Histogram:
 
 def _by_class(base: Database, classes: Sequence[str], layer: int, unit: int) -> ByClass:
     rows = base.rows("SELECT *, positions AS count FROM unit_classes WHERE layer = ? AND unit = ?", (layer, unit))
-    columns = {key: np.frombuffer(rows[0][key], _dtype(key)) for key in ("count", *FIGURES)} if rows else {}
+    columns = {key: np.frombuffer(rows[0][key], _dtype(key)) for key in ("count", *CLASS_FIGURES)} if rows else {}
     return ByClass(classes, columns)
 
 

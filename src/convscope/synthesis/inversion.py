@@ -10,7 +10,7 @@ Phi a layer, Phi_0 = Phi(x_0) its features of the photo, N = |Phi_0|^2:
 x is in [0, 1], so the p-norm's origin is grey; both sums are over pixels and colours (``regularisers.py``).
 s is how many pixels a side one cell of the layer's h x w maps stands for; a layer without positions has one cell.
 
-    error(x) = |Phi(x) - Phi_0|^2 / N          ``relative_error``
+    error(x) = |Phi(x) - Phi_0|^2 / N          minus the score of ``objectives.match``
 
 The error reported is this first term, of the finished picture, without the two others: 0 where the layer cannot tell
 the pictures apart, 1 for features that are all zero, 0.01 where the features are off by a tenth of their length. (The
@@ -38,7 +38,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError, nearest
-from convscope.network.passes import Inputs, outputs_of, raw
+from convscope.network.passes import Inputs, outputs_of
 from convscope.network.token_grids import as_maps
 from convscope.synthesis.ascent import Step, ascend
 from convscope.synthesis.canvases import fourier_canvas, pixel_canvas
@@ -105,12 +105,6 @@ def features_of(model: nn.Module, x: Inputs, layer: str) -> Float[Tensor, "b ...
         ConvscopeError: no such layer, or one that ran twice (name a call: ``relu#2``).
     """
     return outputs_of(model, x, layer)[layer].clone()
-
-
-def relative_error(features: Float[Tensor, "b ..."], wanted: Float[Tensor, "b ..."]) -> Float[Tensor, " b"]:
-    """|features - wanted|^2 / |wanted|^2 of each image, in float32 at least."""
-    features, wanted = raw(features), raw(wanted)
-    return (features - wanted).square().flatten(1).sum(1) / wanted.square().flatten(1).sum(1)
 
 
 def cell_px(features: Float[Tensor, "b ..."], size: tuple[int, int], layer: str) -> float:
