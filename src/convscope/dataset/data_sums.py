@@ -21,6 +21,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from convscope.dataset.image_sources import ImageSource
+from convscope.dataset.photo_inputs import photo_input
+from convscope.dataset.room import NoRoomError, is_out_of_memory
 from convscope.dataset.threads import in_order, one_thread_each
 from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
@@ -29,6 +31,7 @@ from convscope.synthesis.keeping import NOTHING_KEPT, STATE, Keeper
 
 _REFUSED, _DONE, _DIGEST = "refused", "done", "digest"  # beside the sums, in what is kept
 _TRIED = 3  # batches that are refused whole, before any is computed, until it is not the images' fault
+_NO_ROOM = "a smaller input (--size), or fewer threads (--threads), need less"
 Labelled = tuple[str, int]  # an image's id, and its data class or -1
 
 
@@ -146,9 +149,11 @@ def _read(
         try:
             read = source.read(name)
             digests += read.digest
-            x = net.input_of(read.image)
+            x = photo_input(net, read.image).to(net.precision)
         except ConvscopeError as error:
             refused[name] = str(error)
+        except NoRoomError as error:
+            raise ConvscopeError(f"no memory to prepare {name}, one photo: {_NO_ROOM}") from error
         else:
             by_size.setdefault(tuple(x.shape), []).append((name, x, label))
     return (
@@ -166,6 +171,8 @@ def _one_by_one(names: list[str], batch: Batch, of_batch: Callable[[Batch], S]) 
     try:
         return of_batch(batch), {}
     except ConvscopeError as error:
+        if len(names) == 1 and is_out_of_memory(error):
+            raise ConvscopeError(f"out of memory on {names[0]}, one photo alone: {_NO_ROOM}") from error
         if len(names) == 1:
             return None, {names[0]: str(error)}
     total: S | None = None
