@@ -20,6 +20,9 @@ from convscope.dataset.ray_engine import RayEngine
 from tests.atlases.surveyed import contents, differing, photo_folder
 
 NET = """
+import os
+import time
+
 import torch
 from torch import nn
 
@@ -35,6 +38,7 @@ class Net(nn.Module):  # a class of the file's own: other processes cannot impor
         self.head = nn.Linear(8, 3)
 
     def forward(self, x):
+        time.sleep(float(os.environ.get("SLEEP_S", "0")))  # so that a signal comes in the middle
         return self.head(self.conv2(self.conv1(x).relu()).relu().mean((2, 3)))
 
 
@@ -119,8 +123,8 @@ def test_two_workers_of_ray_also_where_one_is_killed(
     with torch.random.fork_rng(devices=[]):
         net = cs.load(f"{place}/net.py:make")
     said: list[str] = []
-    engine = (DyingRay if killed else RayEngine)(workers=2, on_note=said.append)
-    engine = DyingRay(workers=2, on_note=said.append, folder=tmp_path) if killed else engine
+    how = {"workers": 2, "on_note": said.append}
+    engine = DyingRay(**how, folder=tmp_path) if killed else RayEngine(**how)
     cs.survey(net, place / "photos", tmp_path / "x.atlas", engine=engine, **ASKED)
     assert said == (["a worker was lost; shard 4 is taken again"] if killed else [])
     check(tmp_path / "x.atlas", place)
@@ -147,7 +151,8 @@ def test_killed_three_times_at_random_moments(place: Path, tmp_path: Path) -> No
 def test_ctrl_c_exits_130_and_resume_goes_on(place: Path, tmp_path: Path) -> None:
     made = tmp_path / "x.atlas"
     slow = command(place, str(made), "--per-image", "1")
-    process = subprocess.Popen(slow, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    slowly = os.environ | {"SLEEP_S": "0.3"}
+    process = subprocess.Popen(slow, stderr=subprocess.PIPE, text=True, start_new_session=True, env=slowly)
     while not (made / "parts").exists() and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
@@ -162,7 +167,8 @@ def test_ctrl_c_exits_130_and_resume_goes_on(place: Path, tmp_path: Path) -> Non
 
 def test_a_second_process_in_the_same_folder_is_refused(place: Path, tmp_path: Path) -> None:
     made = tmp_path / "x.atlas"
-    first = subprocess.Popen(command(place, str(made)), stderr=subprocess.DEVNULL)
+    slowly = os.environ | {"SLEEP_S": "0.3"}
+    first = subprocess.Popen(command(place, str(made)), stderr=subprocess.DEVNULL, env=slowly)
     while not (made / "parts").exists() and first.poll() is None:
         time.sleep(0.005)
     first.send_signal(signal.SIGSTOP)  # it holds the folder for as long as we like
