@@ -31,6 +31,10 @@ def test_another_picture_under_the_same_name_is_not_drawn(tmp_path: Path) -> Non
     seen = {name: source.read(name).digest for name in (first, second)}
     photos = SurveyedPhotos(source, seen.__getitem__)
     assert photos.read(first).digest == seen[first]
+    assert source_of(photos) is photos  # whoever takes data takes these
+    assert (list(photos.names()), photos.place, photos.line()) == ([first, second], source.place, source.line())
+    assert (photos.facts(first), photos.label(first)) == (source.facts(first), None)
+    assert photos.digest(second) == seen[second]
     aside = tmp_path / "aside"
     for one, other in ((first, aside), (second, first), (aside, second)):
         (tmp_path / "photos" / one).rename(tmp_path / "photos" / other)

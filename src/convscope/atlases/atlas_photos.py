@@ -4,7 +4,7 @@ A photo that is not there any more, cannot be read, or is another than it was (i
 place on a sheet stays empty and says so. That none at all can be found is refused, with the way out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ NOT_THERE = "photo not found, or another one"  # in the place of a picture
 
 @dataclass(frozen=True, eq=False)
 class SurveyedPhotos:
-    """The images of an atlas, read at ``source``; ``digest_of`` holds what the survey read, by their ids."""
+    """An ImageSource: ``source``, each image of which is what the survey read; ``digest_of`` tells, by their ids."""
 
     source: "ImageSource"
     digest_of: Callable[[str], bytes]
@@ -31,9 +31,30 @@ class SurveyedPhotos:
         """Of the folder, file or data set."""
         return self.source.name
 
+    @property
+    def place(self) -> str | None:
+        """Where they are."""
+        return self.source.place
+
     def line(self) -> str:
         """How many images of what."""
         return self.source.line()
+
+    def names(self) -> Iterator[str]:
+        """The ids of all that are there now."""
+        return self.source.names()
+
+    def digest(self, name: str) -> bytes:
+        """Of what is there now."""
+        return self.source.digest(name)
+
+    def facts(self, name: str) -> tuple[int, int]:
+        """Size and time of change."""
+        return self.source.facts(name)
+
+    def label(self, name: str) -> str | None:
+        """The source's own."""
+        return self.source.label(name)
 
     def read(self, name: str) -> "SourceImage":
         """The image. Raises ConvscopeError where it has gone, or another picture has its name now."""
