@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from convscope.atlases.atlas_photos import AtlasPhotos, SurveyedPhotos
+from convscope.atlases.atlas_photos import CHANGED, AtlasPhotos
 from convscope.dataset.image_sources import source_of
+from convscope.dataset.same_photos import SamePhotos
 from convscope.errors import ConvscopeError
 from tests.atlases.surveyed import photo_folder
 
 
 def test_photos_that_are_all_gone_are_refused_by_where_they_were(tmp_path: Path) -> None:
     source = source_of(photo_folder(tmp_path / "photos", 2))
-    photos = AtlasPhotos(SurveyedPhotos(source, source.digest), 8)
+    photos = AtlasPhotos(SamePhotos(source, source.digest, CHANGED), 8)
     there = next(iter(source.names()))
     photos.check(["gone.png", there])  # some are enough
     photos.check([])
@@ -29,7 +30,7 @@ def test_another_picture_under_the_same_name_is_not_drawn(tmp_path: Path) -> Non
     source = source_of(photo_folder(tmp_path / "photos", 2))
     first, second = source.names()
     seen = {name: source.read(name).digest for name in (first, second)}
-    photos = SurveyedPhotos(source, seen.__getitem__)
+    photos = SamePhotos(source, seen.__getitem__, CHANGED)
     assert photos.read(first).digest == seen[first]
     assert source_of(photos) is photos  # whoever takes data takes these
     assert (list(photos.names()), photos.place, photos.line()) == ([first, second], source.place, source.line())

@@ -4,77 +4,29 @@ A photo that is not there any more, cannot be read, or is another than it was (i
 place on a sheet stays empty and says so. That none at all can be found is refused, with the way out.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from convscope.dataset.image_sources import source_of
+from convscope.dataset.same_photos import SamePhotos
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
-    from convscope.dataset.image_sources import ImageSource, SourceImage
     from convscope.store.atlas import Atlas
 
 NOT_THERE = "photo not found, or another one"  # in the place of a picture
+CHANGED = "is another picture than the survey saw; say with --data (data=) where that one is, or survey again"
 
 
-@dataclass(frozen=True, eq=False)
-class SurveyedPhotos:
-    """An ImageSource: ``source``, each image of which is what the survey read; ``digest_of`` tells, by their ids."""
-
-    source: "ImageSource"
-    digest_of: Callable[[str], bytes]
-
-    @property
-    def name(self) -> str:
-        """Of the folder, file or data set."""
-        return self.source.name
-
-    @property
-    def place(self) -> str | None:
-        """Where they are."""
-        return self.source.place
-
-    def line(self) -> str:
-        """How many images of what."""
-        return self.source.line()
-
-    def names(self) -> Iterator[str]:
-        """The ids of all that are there now."""
-        return self.source.names()
-
-    def digest(self, name: str) -> bytes:
-        """Of what is there now."""
-        return self.source.digest(name)
-
-    def facts(self, name: str) -> tuple[int, int]:
-        """Size and time of change."""
-        return self.source.facts(name)
-
-    def label(self, name: str) -> str | None:
-        """The source's own."""
-        return self.source.label(name)
-
-    def read(self, name: str) -> "SourceImage":
-        """The image. Raises ConvscopeError where it has gone, or another picture has its name now."""
-        found = self.source.read(name)
-        if found.digest != self.digest_of(name):
-            raise ConvscopeError(
-                f"{name} of {self.source.name} is another picture than the survey saw; say with --data (data=) where "
-                "that one is, or survey again"
-            )
-        return found
-
-
-def source_of_atlas(atlas: "Atlas", data: Any = None) -> SurveyedPhotos:
+def source_of_atlas(atlas: "Atlas", data: Any = None) -> SamePhotos:
     """The images of the atlas: those at ``data`` (anything that ``survey`` takes), else where they were then.
 
     Raises:
         ConvscopeError: they are not where they were, or were given as objects of a program.
     """
-    from convscope.dataset.image_sources import source_of
-
     place = atlas.about.get("data") if data is None else data
     if place is None:
         raise ConvscopeError(
@@ -82,7 +34,7 @@ def source_of_atlas(atlas: "Atlas", data: Any = None) -> SurveyedPhotos:
             "they are"
         )
     try:
-        return SurveyedPhotos(source_of(place), atlas.digest)
+        return SamePhotos(source_of(place), atlas.digest, CHANGED)
     except ConvscopeError as error:
         if data is not None:
             raise
@@ -95,7 +47,7 @@ def source_of_atlas(atlas: "Atlas", data: Any = None) -> SurveyedPhotos:
 class AtlasPhotos:
     """Photos by the names they have in the atlas, read when they are asked for; a few are kept."""
 
-    source: SurveyedPhotos
+    source: SamePhotos
     side_px: int
     _kept: dict[str, Image.Image | None] = field(default_factory=dict[str, Image.Image | None], repr=False)
 

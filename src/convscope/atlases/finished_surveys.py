@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from convscope.atlases.added_pictures import add_deconvs
-from convscope.atlases.atlas_photos import SurveyedPhotos
+from convscope.atlases.atlas_photos import CHANGED
 from convscope.dataset.image_sources import ImageSource
 from convscope.dataset.plan import Plan
 from convscope.dataset.plan_changes import WAY_OUT, refuse_changed
+from convscope.dataset.same_photos import SamePhotos
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
 from convscope.network.targets import Unit
@@ -60,5 +61,5 @@ def _digests(atlas: Atlas, plan: Plan, shard: int) -> dict[int, bytes]:
 def complete_deconvs(atlas: Atlas, net: Network, source: ImageSource, show: Callable[[str, int, int], None]) -> int:
     """Make the deconvnet pictures that the atlas lacks; how many. Raises ConvscopeError as ``add_deconvs``."""
     units = [Unit(layer.name, number) for layer in atlas.layers for number in range(layer.units)]
-    photos = SurveyedPhotos(source, atlas.digest)
+    photos = SamePhotos(source, atlas.digest, CHANGED)
     return add_deconvs(atlas, net, photos, units, batch=atlas.about["batch"], on_step=partial(show, "deconvnet"))

@@ -15,7 +15,7 @@ from convscope.cli.running import say
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
-    from convscope.atlases.atlas_photos import SurveyedPhotos
+    from convscope.dataset.same_photos import SamePhotos
     from convscope.network.loading import Network
     from convscope.store.atlas import Atlas
 
@@ -120,7 +120,7 @@ def check_same(atlas: "Atlas", net: "Network") -> None:
         )
 
 
-def source_of_atlas(atlas: "Atlas", data: str | None = None) -> "SurveyedPhotos":
+def source_of_atlas(atlas: "Atlas", data: str | None = None) -> "SamePhotos":
     """The photos that the atlas was made of, at ``data`` where they were moved.
 
     Raises:

@@ -20,8 +20,8 @@ from convscope.errors import ConvscopeError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from convscope.atlases.atlas_photos import SurveyedPhotos
     from convscope.comparisons import Step
+    from convscope.dataset.same_photos import SamePhotos
     from convscope.network.loading import Network
     from convscope.results import Comparison
     from convscope.store.atlas import Atlas
@@ -133,7 +133,7 @@ def _target(atlas: "Atlas", name: str, row: Mapping[str, Any]) -> int:
     return row["predicted"] if row["predicted"] in right else right[0]
 
 
-def _reader(source: "SurveyedPhotos", image: str) -> "Callable[[], Image.Image]":
+def _reader(source: "SamePhotos", image: str) -> "Callable[[], Image.Image]":
     return lambda: source.read(image).image
 
 

@@ -45,11 +45,14 @@ from convscope.network.layer_boxes import LayerView
 from convscope.network.loading import Network
 from convscope.network.receptive_fields import Box
 from convscope.store import schema
-from convscope.store.feature_file import Put, writing_tensors
+from convscope.store.feature_file import FEATURES, PATTERNS, Put, writing_tensors
 from convscope.store.picture_files import keep_picture, read_picture, remove_unnamed
 from convscope.store.tables import writing_tables
 
-FEATURES, PATTERNS = "features.safetensors", "mean_patterns.safetensors"
+_CHANGED = (
+    "is not the picture that it was in the pass: it was changed since, or is made anew at random each time. Its crops "
+    "would be wrong: put it back and go on with --resume, or leave the crops out (--no-pictures)"
+)
 PutRows = Callable[[str, Iterable[tuple[Any, ...]]], None]
 OnStage = Callable[[str, int, int], None]
 
@@ -167,7 +170,7 @@ class Filling:
         """Makes and files them; the names of the files."""
         images = _winning_images(self.plan, self.read, won)
         winners = list(_winners(won, {number: name for number, (name, _) in images.items()}))
-        source = SamePhotos(self.source, dict(images.values()))
+        source = SamePhotos(self.source, dict(images.values()).__getitem__, _CHANGED)
         keep, numbers = partial(keep_picture, self.folder), {layer: n for n, layer in enumerate(self.plan.layers)}
         made: list[PictureRow] = []
         if self.pictures:

@@ -33,7 +33,6 @@ from convscope.errors import ConvscopeError
 from convscope.network.evaluation import evaluation
 from convscope.network.loading import Network
 from convscope.network.memory_layout import run_on_copy
-from convscope.network.preprocessing import Preprocess
 from convscope.network.targets import class_logits
 from convscope.network.watching import watch
 
@@ -140,7 +139,7 @@ class NetworkPasses:
         except NoRoomError as error:
             raise self._no_room(group[0].x) from error
         except InputRefusedError as error:
-            if isinstance(self.net.preprocess, Preprocess) and self.net.preprocess.always_one_size:
+            if self.net.always_one_size:
                 raise
             if len(group) == 1:
                 return [replace(group[0].row, input_size=(0, 0), refused=str(error))]

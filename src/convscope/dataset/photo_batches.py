@@ -21,7 +21,6 @@ from convscope.dataset.room import NoRoomError, Room
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
 from convscope.network.passes import outputs_of
-from convscope.network.preprocessing import Preprocess
 
 Told = Callable[[str, str], None]
 
@@ -157,7 +156,7 @@ def _shown(net: Network, photos: Sequence[_Photo], room: Room[_Photo, LayerPass]
         why = f"not enough memory for {net.name} on one image of {size}; give a smaller input (--size)"
         raise ConvscopeError(why) from error
     except InputRefusedError as error:
-        if isinstance(net.preprocess, Preprocess) and net.preprocess.always_one_size:
+        if net.always_one_size:
             raise
         if len(photos) == 1:
             return skipped(photos[0].name, str(error))

@@ -63,6 +63,11 @@ class Network:
         """``(1, c, h, w)`` network input, on the network's device and in its precision."""
         return one_input(self.preprocess(photo)).to(self.precision)
 
+    @property
+    def always_one_size(self) -> bool:
+        """Whether every photo becomes an input of the same size, as far as is known of the preprocessing."""
+        return isinstance(self.preprocess, Preprocess) and self.preprocess.always_one_size
+
     def class_name(self, index: int) -> str:
         """The name of a class, or ``class 7`` where there are no names."""
         return self.classes[index] if self.classes else f"class {index}"

@@ -24,14 +24,13 @@ from convscope.errors import ConvscopeError, nearest
 from convscope.store import unit_statistics
 from convscope.store.answered_images import ANSWERED, answered
 from convscope.store.database import Database, Row
-from convscope.store.feature_file import mapped_tensor
+from convscope.store.feature_file import FEATURES, PATTERNS, mapped_tensor
 from convscope.store.manifest import finished_manifest
 from convscope.store.picture_files import read_picture
 from convscope.store.schema import DATABASE
 from convscope.store.unit_names import StoredLayer, find_layer, find_unit, stored_layer
 from convscope.store.unit_statistics import numbers_of
 
-FEATURES, PATTERNS = "features.safetensors", "mean_patterns.safetensors"
 Box = tuple[int, int, int, int]  # y0, x0, y1, x1: rows y0 <= y < y1
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from convscope.errors import ConvscopeError
 from convscope.writing import file_aside
 
+FEATURES, PATTERNS = "features.safetensors", "mean_patterns.safetensors"  # of an atlas
 _TYPES = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
 _NAMES = {np.float32: "F32", np.int64: "I64"}
 

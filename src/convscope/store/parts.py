@@ -58,12 +58,14 @@ def read_part(folder: Path, number: int, plan_fingerprint: str, *, prefix: str =
     The checksum is compared where all tensors are read; with a prefix only the header is looked at.
     """
     path = part_path(folder, number)
-    if not _is_sound(path, number, plan_fingerprint, thorough=not prefix):
+    if not prefix and not _is_sound(path, number, plan_fingerprint, thorough=True):
         return None
     try:
-        with safetensors.safe_open(path, framework="numpy") as part:
+        with safetensors.safe_open(path, framework="numpy") as part:  # refuses a file that is shorter or longer
+            if not _is_of(json.loads(part.metadata()["part"]), number, plan_fingerprint):
+                return None
             return {name: part.get_tensor(name) for name in part.keys() if name.startswith(prefix)}  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError):
+    except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -92,7 +94,7 @@ def _is_sound(path: Path, number: int, plan_fingerprint: str, *, thorough: bool)
     try:
         with path.open("rb") as file:
             entries, about = _header(file)
-            if about["number"] != number or about["plan"] != plan_fingerprint:
+            if not _is_of(about, number, plan_fingerprint):
                 return False
             end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
             if path.stat().st_size != file.tell() + end:
@@ -107,6 +109,10 @@ def _is_sound(path: Path, number: int, plan_fingerprint: str, *, thorough: bool)
         struct.error,
     ):  # anything may stand in a damaged header
         return False
+
+
+def _is_of(about: Mapping[str, Any], number: int, plan_fingerprint: str) -> bool:
+    return about["number"] == number and about["plan"] == plan_fingerprint
 
 
 def _header(file: BinaryIO) -> tuple[dict[str, Any], dict[str, Any]]:
