@@ -60,21 +60,15 @@ def say_together(work: Work, made: DataAblation) -> None:
         print(f"  last {count}: {made.effects.lost[last].sum():.1f} points, together {together.effects.lost[0]:.1f}")
 
 
-def main(folder: Path, work: Path, names: list[str]) -> None:
+def main(sources: Work, names: list[str]) -> None:
     """All, or those that are named."""
-    if unknown := set(names) - set(DRAWN):
-        sys.exit(f"no {', '.join(sorted(unknown))}; there are {', '.join(DRAWN)}")
-    work.mkdir(parents=True, exist_ok=True)
-    others.OUT.mkdir(parents=True, exist_ok=True)
-    sources = Work(folder, work)
-    for name in names or DRAWN:
-        made = DRAWN[name](sources)
-        content = others.drawn(made.picture())
-        (others.OUT / f"{name}.webp").write_bytes(content)
-        print(name, len(content), *(f"{key}: {value}" for key, value in made.facts().items()), sep="\n  ")
+
+    def after(name: str, made: DataAblation) -> None:
         if name == "ablation":
             say_together(sources, made)
 
+    others.write_all(sources, DRAWN, names, after)
+
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    main(Work(Path(sys.argv[1]), Path(sys.argv[2])), sys.argv[3:])

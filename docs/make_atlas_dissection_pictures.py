@@ -81,22 +81,14 @@ DRAWN: dict[str, Callable[[Work], Shown]] = {
 CONTROL = "untrained"  # numbers, no picture
 
 
-def main(folder: Path, work: Path, names: list[str]) -> None:
-    """All, or those that are named."""
-    if unknown := set(names) - {*DRAWN, CONTROL}:
-        sys.exit(f"no {', '.join(sorted(unknown))}; there are {', '.join([*DRAWN, CONTROL])}")
-    work.mkdir(parents=True, exist_ok=True)
-    others.OUT.mkdir(parents=True, exist_ok=True)
-    sources = Work(folder, work)
-    for name in names or [*DRAWN, CONTROL]:
-        if name == CONTROL:
-            sources.print_untrained()
-            continue
-        sheet = DRAWN[name](sources)
-        content = others.drawn(sheet.picture())
-        (others.OUT / f"{name}.webp").write_bytes(content)
-        print(name, len(content), *(f"{key}: {value}" for key, value in sheet.facts().items()), sep="\n  ", flush=True)
+def main(sources: Work, names: list[str]) -> None:
+    """All and the control, or those that are named."""
+    sheets = [name for name in names if name != CONTROL]
+    if sheets or not names:
+        others.write_all(sources, DRAWN, sheets)
+    if CONTROL in names or not names:
+        sources.print_untrained()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    main(Work(Path(sys.argv[1]), Path(sys.argv[2])), sys.argv[3:])

@@ -9,7 +9,7 @@ ImageNet in ``train`` and ``val``. WORK takes what is unpacked and the atlases; 
 
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -123,19 +123,24 @@ def drawn(picture: Image.Image) -> bytes:
     return encoded(small, LARGEST_FILE)
 
 
-def main(folder: Path, work: Path, names: list[str]) -> None:
-    """All, or those that are named."""
-    if unknown := set(names) - set(DRAWN):
-        sys.exit(f"no {', '.join(sorted(unknown))}; there are {', '.join(DRAWN)}")
+def write_all(
+    sources: Any,
+    sheets: Mapping[str, Callable[[Any], Any]],
+    names: list[str],
+    after: Callable[[str, Any], None] = lambda _name, _sheet: None,
+) -> None:
+    """Draw the sheets, or those that are named, from ``sources``: write each as a picture, and print what it says."""
+    if unknown := set(names) - set(sheets):
+        sys.exit(f"no {', '.join(sorted(unknown))}; there are {', '.join(sheets)}")
     OUT.mkdir(parents=True, exist_ok=True)
-    work.mkdir(parents=True, exist_ok=True)
-    sources = Work(folder, work)
-    for name in names or DRAWN:
-        sheet = DRAWN[name](sources)
+    sources.work.mkdir(parents=True, exist_ok=True)
+    for name in names or sheets:
+        sheet = sheets[name](sources)
         content = drawn(sheet.picture())
         (OUT / f"{name}.webp").write_bytes(content)
-        print(name, len(content), *(f"{key}: {value}" for key, value in sheet.facts().items()), sep="\n  ")
+        print(name, len(content), *(f"{key}: {value}" for key, value in sheet.facts().items()), sep="\n  ", flush=True)
+        after(name, sheet)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    write_all(Work(Path(sys.argv[1]), Path(sys.argv[2])), DRAWN, sys.argv[3:])

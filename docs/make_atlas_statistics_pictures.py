@@ -83,19 +83,5 @@ DRAWN: dict[str, Callable[[Work], Shown]] = {
 }
 
 
-def main(folder: Path, work: Path, names: list[str]) -> None:
-    """All, or those that are named."""
-    if unknown := set(names) - set(DRAWN):
-        sys.exit(f"no {', '.join(sorted(unknown))}; there are {', '.join(DRAWN)}")
-    work.mkdir(parents=True, exist_ok=True)
-    others.OUT.mkdir(parents=True, exist_ok=True)
-    sources = Work(folder, work)
-    for name in names or DRAWN:
-        sheet = DRAWN[name](sources)
-        content = others.drawn(sheet.picture())
-        (others.OUT / f"{name}.webp").write_bytes(content)
-        print(name, len(content), *(f"{key}: {value}" for key, value in sheet.facts().items()), sep="\n  ")
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    others.write_all(Work(Path(sys.argv[1]), Path(sys.argv[2])), DRAWN, sys.argv[3:])

@@ -1,6 +1,7 @@
 """What tests of surveys share: small class folders, a small network, and all that an atlas says, to compare."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from PIL import Image
 from convscope.store.schema import TABLES
 
 CLASSES = ("crane", "king penguin", "tabby")  # of tests.friendly's network, in three folders
+
+
+SMALL = {"shard": 5, "batch": 2, "top": 3, "features": 6}  # options of a survey in several parts
 
 
 def photo_folder(folder: Path, count: int = 24, *, corrupt: int | None = None) -> Path:
@@ -41,3 +45,20 @@ def contents(atlas: Path) -> dict[str, Any]:
 def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The tables and files that are not the same."""
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+class StoppedError(Exception):
+    """The test's own way to end a survey."""
+
+
+def stopping(after: int, error: type[BaseException] = StoppedError) -> Callable[[str, int, int], None]:
+    """An ``on_step`` that raises at the n-th call."""
+    calls = 0
+
+    def step(what: str, done: int, every: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == after:
+            raise error
+
+    return step

@@ -15,11 +15,6 @@ from tests import friendly, nets
 from tests.atlases.surveyed import contents, differing, photo_folder
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photo_folder(tmp_path_factory.mktemp("data") / "photos", corrupt=7)
-
-
 @pytest.fixture
 def atlas(photos: Path, tmp_path: Path) -> Path:
     out = tmp_path / "photos.atlas"

@@ -14,34 +14,14 @@ from convscope.atlases import surveying
 from convscope.errors import ConvscopeError
 from convscope.store.atlas_folder import locked
 from convscope.writing import UnwritableError
-from tests import friendly
-from tests.atlases.surveyed import contents, differing, photo_folder
-from tests.atlases.test_surveying import SMALL, StoppedError, stopping
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photo_folder(tmp_path_factory.mktemp("data") / "photos", corrupt=7)
+from tests.atlases.surveyed import SMALL, StoppedError, contents, differing, stopping
 
 
 @pytest.fixture
-def net() -> cs.Network:
-    return friendly.network()
-
-
-@pytest.fixture(scope="module")
-def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished atlas; never written into."""
-    out = tmp_path_factory.mktemp("made") / "photos.atlas"
-    cs.survey(friendly.network(), photos, out, **SMALL)
-    return out
-
-
-@pytest.fixture
-def out(made: Path, tmp_path: Path) -> Path:
+def out(finished: Path, tmp_path: Path) -> Path:
     """A copy of it, in an empty folder."""
     (tmp_path / "here").mkdir()
-    return shutil.copytree(made, tmp_path / "here" / "x.atlas")
+    return shutil.copytree(finished, tmp_path / "here" / "x.atlas")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -57,7 +37,7 @@ def full(*_: object, **__: object) -> None:
 
 @pytest.mark.parametrize("why", ["typo", "number", "data", "full disk"])
 def test_a_refused_overwrite_leaves_the_unfinished_atlas_as_it_was(
-    net: cs.Network, photos: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+    net: cs.Network, photos: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     out = tmp_path / "x.atlas"
     with pytest.raises(StoppedError):
@@ -74,11 +54,11 @@ def test_a_refused_overwrite_leaves_the_unfinished_atlas_as_it_was(
             cs.survey(net, data, out, overwrite=True, **{**SMALL, **asked})
     assert files(tmp_path) == before
     cs.survey(net, photos, out, resume=True, **SMALL)
-    assert differing(contents(out), contents(made)) == []
+    assert differing(contents(out), contents(finished)) == []
 
 
 def test_a_kill_while_the_old_parts_are_deleted_leaves_what_resume_goes_on_with(
-    net: cs.Network, photos: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    net: cs.Network, photos: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The list of images goes first here: whatever the order, the folder must still be an atlas."""
     out, emptied = tmp_path / "x.atlas", surveying._emptied
@@ -94,7 +74,7 @@ def test_a_kill_while_the_old_parts_are_deleted_leaves_what_resume_goes_on_with(
     with pytest.raises(StoppedError):
         cs.survey(net, photos, out, overwrite=True, **SMALL)
     cs.survey(net, photos, out, resume=True, **SMALL)
-    assert differing(contents(out), contents(made)) == []
+    assert differing(contents(out), contents(finished)) == []
 
 
 # ---- a finished one
@@ -173,7 +153,7 @@ def test_another_version_is_no_hindrance_where_nothing_is_computed(
 
 
 def test_a_new_atlas_that_was_whole_under_other_options_is_not_put_in_its_place(
-    net: cs.Network, photos: Path, made: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+    net: cs.Network, photos: Path, finished: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: object) -> None:
         raise StoppedError
@@ -184,13 +164,13 @@ def test_a_new_atlas_that_was_whole_under_other_options_is_not_put_in_its_place(
             cs.survey(net, photos, out, overwrite=True, **{**SMALL, "top": 2})
     with pytest.raises(ConvscopeError, match="begun with top 2, not with 4"):
         cs.survey(net, photos, out, overwrite=True, resume=True, **{**SMALL, "top": 4})
-    assert differing(contents(out), contents(made)) == []
+    assert differing(contents(out), contents(finished)) == []
     cs.survey(net, photos, out, overwrite=True, resume=True, **{**SMALL, "top": 2})
     assert len(cs.open_atlas(out).exemplars("conv1:0")) == 2
 
 
 def test_resume_adds_the_deconvnet_pictures_that_were_not_asked_for(
-    net: cs.Network, photos: Path, made: Path, out: Path, tmp_path: Path
+    net: cs.Network, photos: Path, finished: Path, out: Path, tmp_path: Path
 ) -> None:
     said: list[str] = []
     with locked(out), pytest.raises(ConvscopeError, match="is writing into"):

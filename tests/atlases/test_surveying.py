@@ -2,7 +2,6 @@
 
 import copy
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,45 +19,7 @@ from convscope.store import parts
 from convscope.store.atlas_folder import locked
 from convscope.writing import UnwritableError
 from tests import friendly
-from tests.atlases.surveyed import CLASSES, contents, differing, photo_folder
-
-SMALL = {"shard": 5, "batch": 2, "top": 3, "features": 6}
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return photo_folder(tmp_path_factory.mktemp("data") / "photos", corrupt=7)
-
-
-@pytest.fixture
-def net() -> cs.Network:
-    return friendly.network()
-
-
-@pytest.fixture(scope="module")
-def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An atlas made without a break. Never written into."""
-    out = tmp_path_factory.mktemp("made") / "photos.atlas"
-    cs.survey(friendly.network(), photos, out, **SMALL)
-    return out
-
-
-class StoppedError(Exception):
-    """The test's own way to end a survey."""
-
-
-def stopping(after: int, error: type[BaseException] = StoppedError) -> Callable[[str, int, int], None]:
-    """An ``on_step`` that raises at the n-th call."""
-    calls = 0
-
-    def step(what: str, done: int, every: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == after:
-            raise error
-
-    return step
-
+from tests.atlases.surveyed import CLASSES, SMALL, StoppedError, contents, differing, photo_folder, stopping
 
 # ---- what it says
 

@@ -12,7 +12,7 @@ from convscope.dataset.sweep import sweep
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
 from tests import nets
-from tests.dataset.small_survey import Photos, network, noise, plan_of, shards_of
+from tests.dataset.small_survey import Photos, Picky, network, noise, plan_of, shards_of
 from tests.untouched import watch
 
 LAYERS = ("conv1", "relu2", "linear2")
@@ -78,20 +78,8 @@ def test_a_photo_that_the_network_does_not_take_is_left_out():
     close(found, swept(net, source, without={"000002.png"}))
 
 
-class _Picky(nn.Module):
-    """Takes no photo that is brighter than most: it raises on the whole batch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maps = nn.Identity()
-
-    def forward(self, x):
-        assert not (x.mean((1, 2, 3)) > 0).any(), "too bright"
-        return self.maps(x).mean((2, 3))
-
-
 def test_one_photo_does_not_drag_its_batch_along():
-    net, source = network(watch(_Picky()), fixed=False, classes=()), Photos(noise(16))
+    net, source = network(watch(Picky()), fixed=False, classes=()), Photos(noise(16))
     found = swept(net, source, ["maps"], classes=(), right=())
     refused = rows(found).refused
     assert 0 < len(refused) < 16

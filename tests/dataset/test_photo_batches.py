@@ -10,7 +10,7 @@ from convscope.dataset.photo_batches import FirstTold, photo_passes
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
 from tests import nets
-from tests.dataset.small_survey import Photos, network, noise
+from tests.dataset.small_survey import Photos, Picky, network, noise
 from tests.untouched import watch
 
 LAYERS = ("conv1", "relu2")
@@ -54,20 +54,8 @@ def test_photos_that_cannot_be_read_or_are_not_taken_are_left_out_alone():
     are_those_of_each_alone(found, net, source)
 
 
-class _Picky(nn.Module):
-    """Takes no photo that is brighter than most: it raises on the whole batch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maps = nn.Identity()
-
-    def forward(self, x):
-        assert not (x.mean((1, 2, 3)) > 0).any(), "too bright"
-        return self.maps(x).mean((2, 3))
-
-
 def test_one_photo_does_not_drag_its_batch_along():
-    net, source = network(watch(_Picky()), fixed=False, classes=()), Photos(noise(16))
+    net, source = network(watch(Picky()), fixed=False, classes=()), Photos(noise(16))
     found, skipped = shown(net, source, ["maps"])
     brighter = {name for name in source.files if net.input_of(source.read(name).image).mean() > 0}
     assert set(skipped) == brighter

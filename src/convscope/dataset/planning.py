@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
 import numpy as np
 from torch import Tensor
@@ -31,20 +31,20 @@ FEWEST, MOST = 8, 64
 PATTERN_BYTES = 64 << 20  # mean patterns beyond that are kept only where asked for: one float64 a class, unit and cell
 
 
-def make_plan(
-    net: Network,
-    source: ImageSource,
-    folder: Path,
-    *,
-    layers: Sequence[str] | str | None = None,
-    top: int = TOP,
-    per_image: int = 1,
-    batch: int | None = None,
-    shard: int = SHARD,
-    features: int = FEATURES,
-    patterns: Sequence[str] | str | None = None,
-    labels: str = "auto",
-) -> tuple[Plan, tuple[str, ...]]:
+class Asked(TypedDict, total=False):
+    """What a plan is asked for, see :func:`make_plan`."""
+
+    layers: Sequence[str] | str | None
+    top: int
+    per_image: int
+    batch: int | None
+    shard: int
+    features: int
+    patterns: Sequence[str] | str | None
+    labels: str
+
+
+def make_plan(net: Network, source: ImageSource, folder: Path, **asked: Unpack[Asked]) -> tuple[Plan, tuple[str, ...]]:
     """Write the plan of a survey into ``folder``; the plan, and notes that the user should see.
 
     Args:
@@ -52,29 +52,26 @@ def make_plan(
         source: of which images.
         folder: the atlas's, made where it is not there.
         layers: names (``#k`` for the k-th call), patterns (``features.*``) or ``all``; None: all convolutions that run.
-        top: exemplars a unit.
-        per_image: at most so many of one image.
+        top: exemplars a unit; 9 unless given.
+        per_image: at most so many of one image; 1.
         batch: images a pass; unless given 8 of 224 x 224 pixels, more of smaller ones, 64 at most.
-        shard: images a part.
-        features: at most so many images have their pooled activations kept.
+        shard: images a part; 256.
+        features: at most so many images have their pooled activations kept; 4,096.
         patterns: layers, likewise, of those above, whose mean maps a class are kept; None: the last one that has maps,
             where labels exist and it is not too large; () none.
-        labels: see ``data_labels``.
+        labels: see ``data_labels``; auto.
 
     Raises:
         ConvscopeError: no such layer, no image that can be read, labels that fit in part, a number below 1.
         UnwritableError: the folder cannot be written into.
     """
-    settings, found = _settings(
-        net, source, layers=layers, top=top, per_image=per_image, batch=batch, shard=shard, features=features,
-        patterns=patterns, labels=labels,
-    )  # fmt: skip
+    settings, found = _settings(net, source, **asked)
     (folder / PLAN).unlink(missing_ok=True)  # never an old plan beside a new list
-    count, digest = _write_images(folder, source, found, shard)
+    count, digest = _write_images(folder, source, found, settings.shard_size)
     return replace(settings, images=count, images_digest=digest).write(folder), (found.note,) if found.note else ()
 
 
-def planned_settings(net: Network, source: ImageSource, **asked: Any) -> Plan:
+def planned_settings(net: Network, source: ImageSource, **asked: Unpack[Asked]) -> Plan:
     """The plan that ``make_plan`` would make of the same, but for the list of images; nothing is written."""
     return _settings(net, source, **asked)[0]
 
