@@ -26,10 +26,9 @@ def test_means_a_class_are_those_of_all_activations(surveyed: tuple[Atlas, FakeA
     made = class_activations(atlas, layer)
     assert made.classes == made.shown == slow.classes
     np.testing.assert_allclose(made.plain, slow.class_statistics(layer, "mean")[1], rtol=1e-5, atol=1e-6)
-    near = {"rtol": 1e-5, "atol": 1e-6} if layer == "relu2" else {"atol": 0.1}  # the maps of conv1 are sampled
+    near = {"rtol": 1e-5, "atol": 1e-6}
     np.testing.assert_allclose(made.values, slow.class_statistics(layer, "rectified")[1], **near)
     np.testing.assert_allclose(made.overall, np.maximum(slow.maps[layer], 0).mean((0, 2, 3)), **near)
-    assert made.sampled == (layer == "conv1") == ("sampled positions" in made._subtitle)
     assert (made.values >= 0).all()
     for row, name in enumerate(made.classes):
         assert made.order(name) == sorted(range(made.values.shape[1]), key=lambda k: (-made.values[row, k], k))
@@ -139,7 +138,7 @@ def test_many_classes_and_units_are_cut_down_and_it_is_said() -> None:
     names = tuple(f"class {i}" for i in range(300))
     values = np.random.default_rng(0).random((300, 700))
     shown = tuple(names[i] for i in most_telling(values, 20))
-    made = ClassActivations("conv", names, values, values.mean(0), values, False, shown, 12, "mean", _stamp())
+    made = ClassActivations("conv", names, values, values.mean(0), values, shown, 12, "mean", _stamp())
     assert made.picture().height < 4000
     assert "20 of 300 classes" in made._subtitle
     assert "12 strongest of 700 units" in made._subtitle

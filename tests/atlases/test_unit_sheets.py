@@ -54,7 +54,7 @@ def test_numbers_of_a_unit(surveyed: tuple[Atlas, FakeAtlas]) -> None:
     assert list(made.class_means) == list(slow.classes)
     for name, value in made.class_means.items():
         assert value == pytest.approx(wanted["by_class"][name]["mean"], rel=1e-5)
-    for name, value in made.rectified.items():  # relu2 is never below 0: of all positions
+    for name, value in made.rectified.items():
         assert value == pytest.approx(wanted["by_class"][name]["rectified"], rel=1e-5)
     assert made.ranked == sorted(made.rectified, key=lambda name: -made.rectified[name])
     assert made.selective_class == made.ranked[0] == next(iter(made.as_json()["rectified_by_class"]))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from convscope.dataset.histograms import BINS, EDGES, NOWHERE, bin_numbers, counted, quantile
+from convscope.dataset.histograms import BINS, EDGES, NOWHERE, bins_at, counted, quantile
 
 ZERO = BINS // 2
 
@@ -21,6 +21,10 @@ def by_search(value: float) -> int:
     return ZERO + step if value > 0 else ZERO - step
 
 
+def bins_of(values: np.ndarray) -> np.ndarray:
+    return bins_at(values[None, :, None], np.arange(len(values)))[:, 0]
+
+
 def test_edges_ascend_by_a_quarter_of_an_octave_from_2_to_the_minus_24_to_2_to_the_24() -> None:
     positive = EDGES[ZERO + 1 :]
     assert len(EDGES) == BINS + 1 == 386
@@ -32,14 +36,14 @@ def test_edges_ascend_by_a_quarter_of_an_octave_from_2_to_the_minus_24_to_2_to_t
 
 @given(hnp.arrays(np.float32, st.integers(1, 30), elements=st.floats(width=32)))
 def test_a_values_bin_is_the_one_between_whose_edges_it_lies(values: np.ndarray) -> None:
-    assert bin_numbers(values).tolist() == [by_search(float(v)) for v in values]
+    assert bins_of(values).tolist() == [by_search(float(v)) for v in values]
 
 
 def test_every_edge_opens_a_bin() -> None:
     positive = EDGES[ZERO + 1 : -1]
-    assert bin_numbers(positive.astype(np.float32)).tolist() == list(range(ZERO + 1, BINS))
+    assert bins_of(positive.astype(np.float32)).tolist() == list(range(ZERO + 1, BINS))
     below = np.nextafter(positive.astype(np.float32), np.float32(0))
-    assert bin_numbers(below).tolist() == list(range(ZERO, BINS - 1))
+    assert bins_of(below).tolist() == list(range(ZERO, BINS - 1))
 
 
 @given(hnp.arrays(np.uint16, hnp.array_shapes(min_dims=2, max_dims=2), elements=st.integers(0, NOWHERE)))
@@ -57,14 +61,14 @@ def test_a_quantile_is_within_a_bin_of_the_sorted_samples(q: float) -> None:
     """Oracle: numpy's quantile of the samples. A bin is at most a quarter of its values wide."""
     rng = np.random.default_rng(3)
     samples = np.stack([rng.standard_normal(20_000), rng.exponential(5, 20_000), -rng.exponential(1e-3, 20_000)], 1)
-    found = quantile(counted(bin_numbers(samples.astype(np.float32))), q)
+    found = quantile(counted(bins_at(samples.astype(np.float32)[None], np.arange(len(samples)))), q)
     expected = np.quantile(samples, q, axis=0)
     assert np.all(np.abs(found - expected) <= 0.25 * np.abs(expected) + 2e-3 * np.array([1, 1, 1e-3]))
 
 
 def test_half_of_a_rectified_unit_at_zero_has_its_lower_quantiles_at_exactly_zero() -> None:
     samples = np.maximum(np.linspace(-1, 1, 1000, dtype=np.float32), 0)[:, None]
-    histogram = counted(bin_numbers(samples))
+    histogram = counted(bins_at(samples[None], np.arange(len(samples))))
     assert quantile(histogram, 0.25).tolist() == [0.0]
     assert quantile(histogram, 0.75)[0] == pytest.approx(0.5, rel=0.05)
 

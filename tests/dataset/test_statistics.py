@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from convscope.dataset import statistics
-from convscope.dataset.histograms import bin_numbers, counted
+from convscope.dataset.histograms import bins_at, counted
 from convscope.dataset.readings import read_units, sample_places
 from convscope.dataset.statistics import ClassStatistics, Statistics, UnitStatistics, class_selectivity
 
@@ -153,9 +153,8 @@ def test_the_first_bad_image_is_the_earliest_whatever_order_parts_are_merged_in(
 def test_the_histogram_is_of_the_sampled_positions() -> None:
     maps = maps_of(6)
     found = gathered(maps, np.zeros(6, int), [4, 2]).compute()
-    places = sample_places(64, 32)
-    samples = maps.flatten(2)[:, :, places].transpose(1, 2).reshape(-1, UNITS).numpy()
-    assert np.array_equal(found.histogram, counted(bin_numbers(samples)))
+    bins = bins_at(maps.flatten(2).transpose(1, 2).contiguous().numpy(), sample_places(64, 32))
+    assert np.array_equal(found.histogram, counted(bins))
     assert found.histogram.sum() == 6 * 32 * UNITS
 
 

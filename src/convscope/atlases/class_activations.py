@@ -8,8 +8,8 @@ Of a layer with units k and a class c over its images,
 Drawn as bars, class by class: one bar and one colour a unit, the same colour in every class, so that a colour that
 stands on top here and lower there is seen at once. A unit that is on top everywhere says nothing of a class: each bar
 bears a mark at the unit's mean over the images of all classes, and ``rank="difference"`` orders by m_ck less that mean
-instead. After a ReLU m_ck is the plain mean. Before one it is of sampled positions (``dataset/readings.py``); plain
-means are mostly negative there, and the least negative is no strongest. They are kept beside it, for ``--json``.
+instead. After a ReLU m_ck is the plain mean. Before one plain means are mostly
+negative, and the least negative is no strongest. They are kept beside it, for ``--json``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,6 @@ from PIL import Image
 
 from convscope.atlases.atlas_stamp import stamp_of
 from convscope.atlases.classes_asked import classes_asked
-from convscope.atlases.dossier_charts import SAMPLED
 from convscope.atlases.unit_ranks import by_rank, finite, left_out_line, most_telling, prominence
 from convscope.errors import ConvscopeError, nearest
 from convscope.render import frame
@@ -42,8 +41,7 @@ MOST_CLASSES, MOST_UNITS = 20, 12  # on a sheet of bars
 class ClassActivations(Shown):
     """Means of max(A, 0) ``values`` (classes, units) of one layer, ``overall`` (units,) over all classes' images.
 
-    ``plain``: the means of A itself. ``sampled``: where units go below 0 the first two are of sampled positions.
-    ``shown`` are the classes on the sheet, ``top`` how many units of each; ``rank`` what orders them.
+    ``plain``: the means of A itself. ``shown`` are the classes on the sheet, ``top`` how many units of each; ``rank`` what orders them.
     """
 
     layer: str
@@ -51,7 +49,6 @@ class ClassActivations(Shown):
     values: Float[np.ndarray, "classes units"]
     overall: Float[np.ndarray, " units"]
     plain: Float[np.ndarray, "classes units"]
-    sampled: bool
     shown: tuple[str, ...]
     top: int
     rank: str
@@ -90,7 +87,7 @@ class ClassActivations(Shown):
 
     @property
     def _subtitle(self) -> str:
-        what = "mean of what is above 0, the rest as 0" + (SAMPLED if self.sampled else "")
+        what = "mean of what is above 0, the rest as 0"
         what += "" if self.rank == "mean" else "; over the class less that over all"
         parts = [
             f"{what}; the {self.top} strongest of {len(self.overall)} units, a colour each, the same in all classes"
@@ -158,8 +155,8 @@ def class_activations(
     wanted = classes_asked(classes, names, atlas)
     if wanted is None:
         wanted = tuple(names[place] for place in most_telling(values, most))
-    top, sampled = min(top, len(overall)), bool((atlas.layer_statistics(layer)["minimum"] < 0).any())
-    return ClassActivations(layer, tuple(names), values, overall, plain, sampled, wanted, top, rank, stamp_of(atlas))
+    top = min(top, len(overall))
+    return ClassActivations(layer, tuple(names), values, overall, plain, wanted, top, rank, stamp_of(atlas))
 
 
 def _over_all(

@@ -14,7 +14,6 @@ from convscope.render.tile import column_of, fit, row_of
 from convscope.render.typography import GREY, Type, number_text, text_block
 
 CLASSES = 8  # that are drawn
-SAMPLED = ", at sampled positions"
 ALL = ""  # the "class" of all images in what an ablation did
 _WIDTH, _HEIGHT, _RATIO, _GAP = 300, 250, 2, 36  # points
 _EVERY = "all images"
@@ -27,7 +26,7 @@ def charts(
     """Those that there is something for, in a row; None where there is nothing."""
     drawn = [
         _how_often(statistics),
-        _classes(statistics.get("by_class") or {}, str(statistics.get("class") or ""), statistics["minimum"] < 0),
+        _classes(statistics.get("by_class") or {}, str(statistics.get("class") or "")),
         _losses(ablation),
         _made(synthetic),
     ]
@@ -52,7 +51,7 @@ def _how_often(statistics: Mapping[str, Any]) -> Image.Image | None:
     return _headed("How often it says what", "share of sampled positions, on a logarithmic axis", body)
 
 
-def _classes(by_class: Mapping[str, Mapping[str, Any]], selective: str, negative: bool) -> Image.Image | None:
+def _classes(by_class: Mapping[str, Mapping[str, Any]], selective: str) -> Image.Image | None:
     means = {name: float(of_class["rectified"]) for name, of_class in by_class.items()}
     strongest = strongest_classes(means, selective)[:CLASSES]
     if len(strongest) < 2 or means[strongest[0]] <= 0:
@@ -60,8 +59,7 @@ def _classes(by_class: Mapping[str, Mapping[str, Any]], selective: str, negative
     values = [(name, means[name]) for name in strongest]
     axis = value_axis(value for _, value in values)
     body = value_bars(values, axis, marked=[selective], width=_WIDTH, height=_HEIGHT)
-    note = f"mean of what is above 0 (the rest as 0){SAMPLED if negative else ''}"
-    note += f"; {len(values)} of {len(means)} classes"
+    note = f"mean of what is above 0 (the rest as 0); {len(values)} of {len(means)} classes"
     return _headed("Classes it says most for", note, body)
 
 

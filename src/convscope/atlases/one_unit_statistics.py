@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from convscope.atlases.atlas_stamp import stamp_of
-from convscope.atlases.dossier_charts import SAMPLED, strongest_classes
+from convscope.atlases.dossier_charts import strongest_classes
 from convscope.atlases.unit_ranks import finite
 from convscope.errors import ConvscopeError
 from convscope.network.targets import parse_unit
@@ -76,7 +76,7 @@ class UnitStatistics(Shown):
         ]
         if len(bars) > most:
             bars = [*bars[: most - _WEAKEST - 1], None, *bars[-_WEAKEST:]]
-        note = f"the rest as 0{SAMPLED}" if self.numbers["minimum"] < 0 else ""
+        note = "the rest as 0" if self.numbers["minimum"] < 0 else ""
         note += f"{'; ' if note else ''}{len(ranked):,} classes" if len(ranked) > most else ""
         return ranked_bars([Panel("Mean of what is above 0, by class", tuple(bars), note)], width=width)
 

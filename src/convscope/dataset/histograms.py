@@ -15,6 +15,8 @@ of the value, commonly far less.
 import numpy as np
 from numpy.typing import NDArray
 
+from convscope.dataset.compiled import compiled
+
 OCTAVES = (-24, 24)
 _A_SIDE = 4 * (OCTAVES[1] - OCTAVES[0])
 BINS = 2 * _A_SIDE + 1
@@ -43,18 +45,42 @@ EDGES = _edges()
 _TABLE = _bin_of_upper_bits()
 
 
-def bin_numbers(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """The bin of each value, ``NOWHERE`` for NaN and infinities."""
-    upper = np.ascontiguousarray(values, np.float32).view(np.uint32) >> 21
-    return _TABLE.take(upper, mode="clip")  # nothing to clip, but twice as fast
+def bins_at(maps: NDArray[np.float32], places: NDArray[np.int64]) -> NDArray[np.uint16]:
+    """The bins of maps ``(b, n, u)``, contiguous, at s of their n positions: ``(b s, u)``.
+
+    ``NOWHERE`` for NaN and infinities.
+    """
+    bins = np.empty((len(maps) * len(places), maps.shape[2]), np.uint16)
+    _look_up(maps.view(np.uint32), places, _TABLE, bins)
+    return bins
+
+
+@compiled
+def _look_up(
+    bits: NDArray[np.uint32], places: NDArray[np.int64], table: NDArray[np.uint16], bins: NDArray[np.uint16]
+) -> None:
+    for i in range(len(bits)):
+        for s in range(len(places)):
+            here, there = bits[i, places[s]], bins[i * len(places) + s]
+            for j in range(len(here)):
+                there[j] = table[here[j] >> 21]
 
 
 def counted(bins: NDArray[np.uint16]) -> NDArray[np.int64]:
     """``(n, u)`` bin numbers of n samples -> ``(u, BINS)`` counts."""
-    units = bins.shape[1]
-    places = bins + np.arange(units, dtype=np.intp) * (BINS + 1)
-    counts = np.bincount(places.ravel(), minlength=units * (BINS + 1))
-    return counts.reshape(units, BINS + 1)[:, :BINS]
+    counts = np.zeros((bins.shape[1], BINS + 1), np.int64)
+    _count(bins, counts)
+    return counts[:, :BINS]
+
+
+@compiled
+def _count(bins: NDArray[np.uint16], counts: NDArray[np.int64]) -> None:
+    """Eight units at a time, whose counts stay in the first cache."""
+    n, units = bins.shape
+    for first in range(0, units, 8):
+        for i in range(n):
+            for j in range(first, min(first + 8, units)):
+                counts[j, bins[i, j]] += 1
 
 
 def quantile(histogram: NDArray[np.int64], q: float) -> NDArray[np.float64]:

@@ -1,24 +1,19 @@
-"""Minimum, sum, sum of squares and number of positive values of every map of a batch: as few, and as near, sweeps.
+"""Extremes, sums and counts of every map of a batch, in one sweep over the numbers.
 
-Claim: reading many maps costs what moving them through the processor's cache costs. The maps are a matrix A
-``(b, n, u)``, the units side by side (channels last, as convolutions leave them on a CPU). Two things make it fast:
+Claim: reading many maps costs what moving them through the processor costs, so all that a survey wants of a map is
+taken while its numbers are at hand. numpy and torch go over them once for each figure, five to seven times; a loop
+that is compiled does it once (``benchmarks/survey_pass.py``).
 
-* **Long rows.** Adding up n short rows of u numbers is n short loops. A is read as ``(n / k, k u)`` instead, k
-  positions to a row, and folded to ``(k, u)`` in the end. k is chosen for rows of a few thousand numbers, whose sums
-  stay in the first cache; the n mod k positions that fill no row are added singly.
-* **Near data.** All sweeps go over a few images, at most ``NEAR`` numbers, before the next are touched (``readings``
-  hands them over so), and over 255 rows at a time.
+The maps are a matrix A ``(n, u)`` an image, the units side by side (channels last, as convolutions leave them on a
+CPU). Rows of u numbers may be short, so k positions are one row of ``k u``, about ``WIDE`` numbers, each with figures
+of its own that stay in the first cache; after ``ROWS`` rows they are folded to u.
 
-Positive values are counted eight at a time: the comparison gives bytes of 0 or 1, and up to 255 of them add up in a
-byte, so that rows of bytes are added as 64-bit words.
-
-Rounding: a block's sums are in float32, at most 255 numbers one after the other, and float64 beyond that. Every sum is
-made in the same order whatever else runs, so equal batches give equal bits. ``sum A^2 - n mean^2`` cancels where the
-mean is much larger than the deviation: ``is_safe`` tells, and ``readings`` computes the rest from the values again.
+Rounding: sums are in float32 for at most ``ROWS`` numbers one after the other, and in float64 beyond that, always in
+the same order: equal maps give equal bits. ``sum A^2 - n mean^2`` cancels where the mean is much larger than the
+deviation, and says nothing where a value is not finite: of such a map everything is made again, from its finite values,
+in float64 and in two passes.
 """
 
-import functools
-import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,95 +21,163 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-NEAR = 2**20  # numbers, 4 MB; with less the calls cost more than nearer memory spares
-ROWS = 255  # so many ones add up in a byte
-CALLS = 25_000  # nanoseconds that the calls for a block take
+from convscope.dataset.compiled import compiled
+
+WIDE = 256  # numbers; with fewer the folding costs more, with many the figures leave the first cache
+ROWS = 255  # an odd number
 CANCELLED = 2.0**-6  # of the squares: six of float32's 24 bits are gone
 
 Array = NDArray[Any]
 
 
 class Sums(NamedTuple):
-    """Of each map: ``(b, u)``."""
+    """Of the n values of each map that are finite: ``(b, u)`` each."""
 
-    minimum: Array  # float32
-    mean: Array  # float64
+    maximum: Array  # float32, -inf where there is none
+    minimum: Array  # float32, inf where there is none
+    mean: Array  # float64, 0 where there is none, as the next two
     m2: Array  # float64, sum of squared deviations from the mean
-    positive: Array  # int64
-    is_safe: Array  # False where m2 has cancelled, and where a value is not finite
+    rectified: Array  # float64, the mean of max(A, 0)
+    place: Array  # int64, where the maximum is, of equal ones the first; -1 where there is none
+    positive: Array  # int64, how many are above 0
+    nans: Array  # int64, how many values are NaN
+    infinities: Array  # int64
 
 
 def map_sums(maps: Array) -> Sums:
     """The sums of maps ``(b, n, u)``, float32 and contiguous."""
+    b, _, u = maps.shape
+    extremes, means, counts = np.empty((2, b, u), np.float32), np.empty((3, b, u)), np.empty((4, b, u), np.int64)
+    for_all_maps(maps, extremes, means, counts)
+    return Sums(*extremes, *means, *counts)
+
+
+@compiled
+def for_all_maps(maps: Array, extremes: Array, means: Array, counts: Array) -> None:
+    """Fill in what ``Sums`` names, in its order."""
     b, n, u = maps.shape
-    k = positions_a_row(n, u)
-    rows, rest = maps[:, : n - n % k].reshape(b, n // k, k * u), maps[:, n - n % k :]
-    with np.errstate(all="ignore"):
-        low, total, squares, positive = _of_block(rows[:, :ROWS], k)
-        parts = [(rows[:, top : top + ROWS], k) for top in range(ROWS, n // k, ROWS)]
-        for part, positions in [*parts, (rest, 1)][: None if n % k else -1]:
-            more = _of_block(part, positions)
-            np.minimum(low, more[0], out=low)
-            total, squares, positive = total + more[1], squares + more[2], positive + more[3]
-        return _finished(low, total, squares, positive, n)
+    for i in range(b):
+        high, low = extremes[:, i]
+        mean, m2, rectified = means[:, i]
+        place, positive, nans, infinities = counts[:, i]
+        numbers = maps[i].reshape(n * u)
+        _sweep(numbers, high, low, mean, m2, rectified, place, positive)
+        nans[:], infinities[:] = 0, 0
+        for c in range(u):
+            total, squares = mean[c], m2[c]
+            mean[c], m2[c], rectified[c] = total / n, squares - total * total / n, rectified[c] / n
+            if n == 1:  # a single position deviates from nothing
+                m2[c] = squares - squares
+            if not m2[c] - CANCELLED * squares * (n > 1) >= 0:  # nor is NaN, which inf - inf is
+                high[c], place[c], low[c], mean[c], m2[c], rectified[c], positive[c], nans[c], infinities[c] = _again(
+                    numbers[c::u]
+                )
 
 
-def _of_block(block: Array, k: int) -> tuple[Array, Array, Array, Array]:
-    """Of rows ``(b, r, k u)``: the four, ``(b, u)``."""
-    above = _buffer(block.size)[: block.size].reshape(block.shape)
-    np.greater(block, 0, out=above.view(bool))
-    words = above.view(np.uint64) if block.shape[2] % 8 == 0 else above
-    positive = np.add.reduce(words, axis=1, dtype=words.dtype).view(np.uint8)
-    low = np.minimum.reduce(block, axis=1)
-    total = np.add.reduce(block, axis=1)
-    squares = np.einsum("brk,brk->bk", block, block)
-    if k == 1:
-        return low, total.astype(np.float64), squares.astype(np.float64), positive.astype(np.int64)
-    folded = len(block), k, -1
-    return (
-        np.minimum.reduce(low.reshape(folded), axis=1),
-        np.add.reduce(total.reshape(folded), axis=1, dtype=np.float64),
-        np.add.reduce(squares.reshape(folded), axis=1, dtype=np.float64),
-        np.add.reduce(positive.reshape(folded), axis=1, dtype=np.int64),
-    )
+@compiled
+def _sweep(
+    numbers: Array, high: Array, low: Array, total: Array, squares: Array, above: Array, places: Array, positive: Array
+) -> None:
+    """The figures ``(u,)`` of one image's maps, all of them sums, from its ``n u`` numbers."""
+    u = len(low)
+    n = len(numbers) // u
+    high[:], low[:], places[:] = -np.inf, np.inf, -1
+    total[:], squares[:], above[:], positive[:] = 0, 0, 0, 0
+    first = 0
+    while first < n:
+        across = min(max(1, WIDE // u), n - first)  # positions a row; the last row is shorter
+        down = min(ROWS, (n - first) // across)
+        down -= 1 - down % 2  # rows go in pairs, after the first
+        figures = _of_columns(numbers[first * u : (first + down * across) * u], down)
+        _fold(figures, first, across, high, low, total, squares, above, places, positive)
+        first += down * across
 
 
-def _finished(minimum: Array, total: Array, squares: Array, positive: Array, n: int) -> Sums:
-    mean = total / n
-    if n == 1:  # a single position deviates from nothing
-        return Sums(minimum, mean, np.zeros_like(mean), positive, np.isfinite(squares))
-    m2 = squares - total * mean
-    return Sums(minimum, mean, m2, positive, m2 - CANCELLED * squares >= 0)  # inf - inf is NaN: not safe
+@compiled
+def _of_columns(block: Array, down: int) -> tuple[Array, ...]:
+    """The figures of each column of ``down`` rows, an odd number. Every comparison with NaN is false."""
+    zero = np.float32(0)
+    width = len(block) // down
+    sums, products, rectified = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    lows, highs = np.empty(width, np.float32), np.empty(width, np.float32)
+    rows, positive = np.empty(width, np.int32), np.empty(width, np.int32)
+    for j in range(width):
+        v = block[j]
+        sums[j], products[j], lows[j], highs[j], rows[j] = v, v * v, v, v, 0
+        rectified[j] = v if v > zero else zero
+        positive[j] = np.int32(v > zero)
+    for r in range(1, down, 2):  # two at once: what is kept of a column is fetched and put back half as often
+        one, two = block[r * width : (r + 1) * width], block[(r + 1) * width : (r + 2) * width]
+        for j in range(width):  # and two loops: of one with everything in it the compiler makes no vectors
+            v, w = one[j], two[j]
+            sums[j] = (sums[j] + v) + w
+            products[j] = (products[j] + v * v) + w * w
+            rectified[j] = (rectified[j] + (v if v > zero else zero)) + (w if w > zero else zero)
+            positive[j] += np.int32(v > zero) + np.int32(w > zero)
+        for j in range(width):
+            v, w = one[j], two[j]
+            smaller = v if v < lows[j] else lows[j]
+            lows[j] = w if w < smaller else smaller
+            better = v > highs[j]
+            larger, row = (v if better else highs[j]), (np.int32(r) if better else rows[j])
+            better = w > larger
+            highs[j], rows[j] = (w if better else larger), (np.int32(r + 1) if better else row)
+    return sums, products, rectified, positive, lows, highs, rows
 
 
-@functools.lru_cache(maxsize=1024)
-def positions_a_row(n: int, u: int) -> int:
-    """k, the cheapest in nanoseconds a number, as measured on an AMD EPYC (AVX-512)."""
+@compiled
+def _fold(
+    figures: tuple[Array, ...],
+    first: int,
+    across: int,
+    high: Array,
+    low: Array,
+    total: Array,
+    squares: Array,
+    above: Array,
+    places: Array,
+    positive: Array,
+) -> None:
+    """Add the figures of a block, whose rows hold ``across`` positions each, to those of one map a unit."""
+    sums, products, rectified, counts, lows, highs, rows = figures
+    u = len(low)
+    for q in range(across):
+        for c in range(u):
+            j = q * u + c
+            total[c] += sums[j]
+            squares[c] += products[j]
+            above[c] += rectified[j]
+            positive[c] += counts[j]
+            low[c] = min(low[c], lows[j])
+            v, place = highs[j], first + np.int64(rows[j]) * across + q
+            better = (v > high[c]) | ((v == high[c]) & (place < places[c]))
+            high[c] = v if better else high[c]
+            places[c] = place if better else places[c]
 
-    def cost(k: int) -> float:
-        row, rows, rest = k * u, n // k, n % k
-        cold = 0.15 if row > 6000 else 0.0  # the sums of a row leave the first cache
-        uneven = 0.2 if row % 8 else 0.0
-        blocks = CALLS / (ROWS * row) if rows > ROWS else 0.0
-        single = CALLS / max(n * u, NEAR) + 0.5 * rest / n if rest else 0.0
-        return 65 / row + 4 / rows + cold + uneven + blocks + single
 
-    return min(range(1, min(n, ROWS) + 1), key=cost)
-
-
-class _Buffers(threading.local):
-    def __init__(self) -> None:
-        self.bytes = np.empty(0, np.uint8)
-
-
-_buffers = _Buffers()
-
-
-def _buffer(size: int) -> NDArray[np.uint8]:
-    """Bytes of this thread's own, the same every time: fresh memory would have to be cleared by the system."""
-    if len(_buffers.bytes) < size:
-        _buffers.bytes = np.empty(max(size, NEAR), np.uint8)
-    return _buffers.bytes
+@compiled
+def _again(row: Array) -> tuple[Any, ...]:
+    """Of one map, from its finite values only: high, place, low, mean, m2, rectified, positive, NaNs, infinities."""
+    high, low, place = np.float32(-np.inf), np.float32(np.inf), -1
+    count, nans, positive, total, above = 0, 0, 0, 0.0, 0.0
+    for p in range(len(row)):
+        v = row[p]
+        if np.isfinite(v):
+            count += 1
+            total += v
+            above += max(v, np.float32(0))
+            positive += v > 0
+            low = min(low, v)
+            if v > high:
+                high, place = v, p
+        elif np.isnan(v):
+            nans += 1
+    some = max(count, 1)
+    mean, m2 = total / some, 0.0
+    for v in row:
+        if np.isfinite(v):
+            m2 += (v - mean) * (v - mean)
+    return high, place, low, mean, m2, above / some, positive, nans, len(row) - count - nans
 
 
 def map_sums_on_device(maps: Tensor) -> Sums:
@@ -122,21 +185,13 @@ def map_sums_on_device(maps: Tensor) -> Sums:
     exact = maps.double()
     mean = exact.mean(1)
     m2 = (exact - mean[:, None]).square().sum(1)
-    found = (maps.amin(1), mean, m2, (maps > 0).sum(1), m2.isfinite())
-    return Sums(*(each.cpu().numpy() for each in found))
-
-
-def two_pass(values: Array) -> tuple[Array, Array]:
-    """Mean and m2 of the finite ones in each row of ``(p, n)``, in float64; 0 where there are none."""
-    finite = np.isfinite(values)
-    count = np.maximum(finite.sum(1), 1)
-    exact = np.where(finite, values, 0).astype(np.float64)
-    mean = exact.sum(1) / count
-    away = np.where(finite, exact - mean[:, None], 0)
-    return mean, (away * away).sum(1)
-
-
-def unit_rows(maps: Tensor, images: Array, units: Array) -> Array:
-    """The whole maps of some images' units, of ``(b, n, u)``: ``(p, n)`` float32."""
-    i, k = (torch.from_numpy(each).to(maps.device) for each in (images, units))
-    return maps[i, :, k].cpu().numpy()
+    maximum, place = maps.max(1)  # on CUDA too, the first of equal ones
+    none = torch.zeros_like(place)
+    figures = (maximum, maps.amin(1), mean, m2, exact.clamp(min=0).mean(1), place, (maps > 0).sum(1), none, none)
+    found = Sums(*(each.cpu().numpy().copy() for each in figures))
+    i, k = np.nonzero(~np.isfinite(found.m2))
+    if len(i):
+        rows = maps[torch.from_numpy(i).to(maps.device), :, torch.from_numpy(k).to(maps.device)]
+        for whole, part in zip(found, map_sums(rows[:, :, None].cpu().numpy()), strict=True):
+            whole[i, k] = part[:, 0]
+    return found

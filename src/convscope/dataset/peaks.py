@@ -1,35 +1,27 @@
 """The m strongest positions of every map of a batch, of equal ones the first, row by row.
 
-One position a map is what ``adaptive_max_pool2d`` gives to one cell: it reads channels-last maps as they lie and says
-where the maximum was, the first of equal ones. For more, the m-th largest value of a map is found; everything that
-reaches it is a candidate, and candidates are sorted by value, those of equal value staying in the order of positions.
-
-``topk`` alone would not do: which of equal values it returns is not said.
+The m-th largest value of a map is found; everything that reaches it is a candidate, and candidates are sorted by value,
+those of equal value staying in the order of positions. ``topk`` alone would not do: which of equal values it returns is
+not said. (The one strongest comes with the sums, ``map_sums``.)
 """
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 Peaks = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
-def peaks(maps: Tensor, shape: tuple[int, int], m: int) -> Peaks:
-    """Values and positions ``(m, b, u)`` of maps ``(b, n, u)`` of the shape (h, w), n = h w; best first.
+def peaks(maps: Tensor, m: int) -> Peaks:
+    """Values and positions ``(m, b, u)`` of maps ``(b, n, u)``; best first.
 
-    Of what is no number, or infinite, nothing is said here. Where m > n, values are -inf and positions -1.
+    NaN and infinities never win. Where a map has no more values, they are -inf and positions -1.
     """
     b, n, u = maps.shape
-    if m > 1:
-        values, places = largest(maps.transpose(1, 2).reshape(b * u, n).cpu(), m)
-        return values.reshape(m, b, u), places.reshape(m, b, u)
-    if maps.device.type == "cpu":
-        values, places = F.adaptive_max_pool2d(maps.view(b, *shape, u).permute(0, 3, 1, 2), 1, return_indices=True)
-    else:
-        values, places = maps.max(1)  # on CUDA too, the first of equal ones
-    return values.reshape(1, b, u).cpu().numpy(), places.reshape(1, b, u).cpu().numpy()
+    rows = maps.transpose(1, 2).reshape(b * u, n).cpu()
+    values, places = largest(rows.masked_fill(~rows.isfinite(), -torch.inf), m)
+    return values.reshape(m, b, u), places.reshape(m, b, u)
 
 
 def largest(rows: Tensor, m: int) -> Peaks:

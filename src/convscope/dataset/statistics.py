@@ -14,9 +14,8 @@ at a time, classes by number. The groups are the classes that occur; images with
 
 mu_max is the largest of a unit's class means and mu_rest the mean of the others: 0 where no class is preferred, 1 where
 one class alone excites the unit. It is defined on rectified maps, so the means are those of max(A, 0), which is A after
-a ReLU; before one, plain means may be negative, and two thirds of a layer's units would stand at 1. Of maps that go
-below 0 these means, and only these, are of the sampled positions (``readings``). NaN with fewer than two classes, 0 for
-a unit that nothing excites.
+a ReLU; before one, plain means may be negative, and two thirds of a layer's units would stand at 1. NaN with fewer than
+two classes, 0 for a unit that nothing excites.
 
 The histogram is of a fixed sample of positions, 32 an image (all of them where a map is no larger); the other
 statistics are of every position. NaN and infinite values are counted apart and are in nothing else.
@@ -41,7 +40,7 @@ Array = NDArray[Any]
 class ClassStatistics:
     """Of the data classes that occur, k of them: ``(k, u)`` each; NaN where a unit has no finite value.
 
-    ``rectified`` is the mean of max(A, 0), of sampled positions where a map goes below 0; all others are of every one.
+    ``rectified`` is the mean of max(A, 0).
     """
 
     classes: NDArray[np.int64]

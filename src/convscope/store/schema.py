@@ -107,8 +107,7 @@ class UnitRow(NamedTuple):
 
 class UnitClassesRow(NamedTuple):
     """Statistics of one unit a data class: float32 blobs with one number a class, NaN where it has no image;
-    ``positions`` int64. ``rectified`` is the mean of max(A, 0), of sampled positions where a map goes below 0; the
-    others are of every position.
+    ``positions`` int64. ``rectified`` is the mean of max(A, 0).
     """
 
     layer: int
