@@ -1,7 +1,7 @@
 """Groups of images, and how two become one: what the statistics of a layer are added up in.
 
-A row of ``Groups`` is an image or a class; rows of one group are joined by the formulas of ``statistics``. ``reduceat``
-adds the rows of a group one after the other in float64, in the order in which they stand.
+A row of ``Groups`` is an image or a class; rows of one group are joined by the formulas of ``statistics``: added one
+after the other in float64, in the order in which they stand.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convscope.dataset.compiled import compiled
 from convscope.dataset.readings import Readings
 
 Array = NDArray[Any]
@@ -31,23 +32,12 @@ class Groups:
 
     def joined(self, group: NDArray[np.int64], groups: int) -> "Groups":
         """Rows of one number in ``group`` become one row; rows are added in their order."""
-        order = np.argsort(group, kind="stable")
-        starts = np.searchsorted(group[order], np.arange(groups))
-        count = np.add.reduceat(self.count[order], starts)
-        some = np.maximum(count, 1)
-        mean = np.add.reduceat((self.count * self.mean)[order], starts) / some
-        away = self.mean - mean[group]
-        m2 = np.add.reduceat((self.m2 + self.count * away * away)[order], starts)
-        return Groups(
-            np.add.reduceat(self.images[order], starts),
-            count,
-            mean,
-            m2,
-            np.add.reduceat((self.count * self.rectified)[order], starts) / some,
-            np.add.reduceat(self.positive[order], starts),
-            np.maximum.reduceat(self.maximum[order], starts),
-            np.minimum.reduceat(self.minimum[order], starts),
-        )
+        made = nothing(groups, self.mean.shape[1])
+        _join(group, *self._columns(), *made._columns())
+        return made
+
+    def _columns(self) -> tuple[Array, ...]:
+        return self.images, *(getattr(self, name) for name in ROWS)
 
     def rows(self, places: NDArray[np.intp]) -> "Groups":
         """Some rows."""
@@ -82,14 +72,56 @@ class Groups:
 ROWS = ("count", "mean", "m2", "rectified", "positive", "maximum", "minimum")
 
 
+@compiled
+def _join(
+    group: Array,
+    images: Array,
+    count: Array,
+    mean: Array,
+    m2: Array,
+    rectified: Array,
+    positive: Array,
+    maximum: Array,
+    minimum: Array,
+    all_images: Array,
+    all_count: Array,
+    all_mean: Array,
+    all_m2: Array,
+    all_rectified: Array,
+    all_positive: Array,
+    all_maximum: Array,
+    all_minimum: Array,
+) -> None:
+    """Join rows into those of their groups, which hold nothing yet. In two passes: m2 is about the joined mean."""
+    rows, units = count.shape
+    for i in range(rows):
+        g = group[i]
+        all_images[g] += images[i]
+        for c in range(units):
+            n = count[i, c]
+            all_count[g, c] += n
+            all_mean[g, c] += n * mean[i, c]
+            all_rectified[g, c] += n * rectified[i, c]
+            all_positive[g, c] += positive[i, c]
+            all_maximum[g, c] = max(all_maximum[g, c], maximum[i, c])
+            all_minimum[g, c] = min(all_minimum[g, c], minimum[i, c])
+    all_mean /= np.maximum(all_count, 1)
+    all_rectified /= np.maximum(all_count, 1)
+    for i in range(rows):
+        g = group[i]
+        for c in range(units):
+            away = mean[i, c] - all_mean[g, c]
+            all_m2[g, c] += m2[i, c] + count[i, c] * away * away
+
+
 def of_images(held: list[Readings]) -> Groups:
     """One row an image of these batches."""
     rows = {
         "count": [r.count for r in held],
         "mean": [r.mean for r in held],
         "m2": [r.m2 for r in held],
-        "rectified": [r.rectified.astype(np.float64) for r in held],
-        "positive": [r.positive.astype(np.int64) for r in held],
+        "rectified": [r.rectified for r in held],
+        "positive": [r.positive for r in held],
         "maximum": [r.values[0] for r in held],
         "minimum": [r.minimum for r in held],
     }
