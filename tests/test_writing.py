@@ -25,6 +25,17 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     assert stat.S_IMODE(written.stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
+@pytest.mark.parametrize("synced", [False, True])
+def test_a_synced_file_is_on_the_disk_before_it_takes_its_place(
+    synced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, seen = write_file(tmp_path / "it", b"old"), list[tuple[int, bytes]]()
+    monkeypatch.setattr(writing.os, "fsync", lambda handle: seen.append((os.fstat(handle).st_size, path.read_bytes())))
+    write_file(path, b"newer", synced=synced)
+    assert seen == ([(5, b"old")] if synced else [])
+    assert path.read_bytes() == b"newer"
+
+
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_a_failure_half_way_leaves_the_old_file_and_nothing_beside_it(
     error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

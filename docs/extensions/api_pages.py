@@ -1,7 +1,8 @@
-"""``{api-reference} MODULE``: every public name of a module, in the order of its ``__all__``, from its docstring."""
+"""``{api-reference} MODULE [NAME ...]``: those names of a module, or all of its ``__all__``, from their docstrings."""
 
 import importlib
 import inspect
+from collections.abc import Sequence
 from types import ModuleType
 
 import written
@@ -9,16 +10,16 @@ from sphinx.application import Sphinx
 from sphinx.util.typing import ExtensionMetadata
 
 
-def reference(name: str) -> str:
+def reference(name: str, *names: str) -> str:
     """Autodoc's directives, a name each."""
     module = importlib.import_module(name)
-    entries = [line for each in documented(module) for line in entry(module, each)]
+    entries = [line for each in documented(module, names) for line in entry(module, each)]
     return "\n".join(["```{eval-rst}", f".. py:currentmodule:: {name}", "", *entries, "```"])
 
 
-def documented(module: ModuleType) -> list[str]:
-    """The public names that have documentation of their own: functions and classes."""
-    every = [name for name in module.__all__ if callable(getattr(module, name))]
+def documented(module: ModuleType, names: Sequence[str] = ()) -> list[str]:
+    """The public names, or those asked for, that have documentation of their own: functions, then classes."""
+    every = [name for name in names or module.__all__ if callable(getattr(module, name))]
     return sorted(every, key=lambda name: (inspect.isclass(getattr(module, name)), name.lower()))
 
 

@@ -11,7 +11,7 @@ def add(app: Sphinx, name: str, write: Callable[..., str]) -> None:
     """The directive ``name``: its words are the arguments of ``write``, what that returns takes its place."""
 
     class Written(SphinxDirective):
-        optional_arguments = 1
+        optional_arguments = 20
 
         def run(self) -> list[nodes.Node]:
             text = write(*self.arguments)

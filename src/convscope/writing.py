@@ -14,20 +14,22 @@ class UnwritableError(ConvscopeError):
     """A file that the system would not take, such as on a full disk: what was to be in it is as good as before."""
 
 
-def write_file(path: Path, content: bytes) -> Path:
-    """Write ``content`` to ``path`` at once; folders above it are made.
+def write_file(path: Path, content: bytes, *, synced: bool = False) -> Path:
+    """Write ``content`` to ``path`` at once; folders above it are made; ``synced`` as ``file_aside``.
 
     Raises:
         UnwritableError: it cannot be written there; what was there before stays.
     """
-    with file_aside(path) as file:
+    with file_aside(path, synced=synced) as file:
         file.write(content)
     return path
 
 
 @contextmanager
-def file_aside(path: Path) -> Generator[BinaryIO]:
+def file_aside(path: Path, *, synced: bool = False) -> Generator[BinaryIO]:
     """A file to write into piece by piece that takes its place when the block ends, and not if the block fails.
+
+    With ``synced`` it is on the disk before it takes its place: a power cut leaves the whole of it, or what was before.
 
     Raises:
         UnwritableError: as above.
@@ -40,6 +42,9 @@ def file_aside(path: Path) -> Generator[BinaryIO]:
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file
+                if synced:
+                    file.flush()
+                    os.fsync(file.fileno())
             Path(aside).chmod(0o666 & ~_umask())
             Path(aside).replace(path)
         except BaseException:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import convscope as cs
+from convscope.atlases import ablation_rows
 from convscope.atlases.ablation_rows import check_atlas, keep_effects
 from convscope.atlases.data_ablations import ablate_data
 from convscope.dataset.image_sources import source_of
@@ -52,6 +53,18 @@ def test_the_atlas_gives_them_back_by_unit_mode_and_class(photos: Path, atlas: P
     assert differing(whole, contents(atlas)) == []  # again: replaced, not added
 
 
+def test_images_are_compared_in_one_walk(photos: Path, atlas: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, walks = source_of(photos), list[bool]()
+    names = source.names
+    monkeypatch.setattr(source, "names", lambda: (walks.append(True), names())[1])
+    kept = cs.open_atlas(atlas)
+    ablation_rows._check_images(kept, source)
+    assert len(walks) == 1
+    ablate_data(friendly.network(), source, "conv2:0", mode="mean", labels="none", on_step=lambda *_: None)
+    assert len(walks) == 1 + 4  # for an image that is taken, for their number, and for each of the two passes
+    kept.close()
+
+
 def test_what_is_not_of_this_atlas_is_refused(photos: Path, atlas: Path, tmp_path: Path) -> None:
     net, source = friendly.network(), source_of(photos)
     kept, before = cs.open_atlas(atlas), contents(atlas)
@@ -65,7 +78,7 @@ def test_what_is_not_of_this_atlas_is_refused(photos: Path, atlas: Path, tmp_pat
     for given, message in (
         ((friendly.network(nets.residual), source, ["conv2:0"]), "made with another network"),
         ((net, others, ["conv2:0"]), "is of 24 images, and 5 photos in others are others"),
-        ((net, renamed, ["conv2:0"]), "no image .*zz.png. was read in photos.atlas"),
+        ((net, renamed, ["conv2:0"]), "24 photos in renamed are others: no image .*zz.png. was read in photos.atlas"),
         ((net, swapped, ["conv2:0"]), "is of other images: .* of swapped is another picture"),
         ((net, source, ["conv2:0"], "none"), "has other data classes than --labels none gives"),
         ((net, source, ["conv3:0"]), "conv3"),

@@ -47,6 +47,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(pixels).save(folder / "photos" / name / f"{number}.png")
         rows.append(f"photos/{name}/{number}.png,{x},{y},{x + 3},{y + 3}")
     (folder / "boxes.csv").write_text("\n".join(rows))
+    (folder / "masks").mkdir()
+    Image.new("L", (16, 16)).save(folder / "masks" / "other.png")
     return folder
 
 
@@ -101,9 +103,10 @@ def test_units_can_be_named_and_a_layer_without_detectors_shows_the_nearest_to_o
     net = colour_net()
     asked = dissect(net, data / "photos", data / "boxes.csv", layers="1", level=0.05, units=[3, 1], photos=2)["1"]
     assert {unit: len(photos) for unit, photos in asked.shown.items()} == {3: 2, 1: 2}
-    none = dissect(net, data / "photos", data / "boxes.csv", layers="1", level=0.05, least=1.5)["1"]
+    none = dissect(net, data / "photos", data / "boxes.csv", layers="1", level=0.001, least=0.5)["1"]
     assert none.title == "0 of 4 units of 1 detect 0 concepts"
-    assert list(none.shown) == [0]
+    assert none.detectors == []
+    assert len(none.shown) == 1
     assert none.picture().size[0] > 100
 
 
@@ -122,13 +125,56 @@ def test_the_last_map_is_the_default_and_progress_counts_both_passes(data: Path)
         ({"boxes": "boxes.csv", "names": "names.csv"}, "names are of masks' numbers"),
         ({"boxes": "boxes.csv", "layers": ["7"]}, "no layer '7'"),
         ({"boxes": "boxes.csv", "units": [4]}, "unit 4 was asked for, but layer '1' has 4 units"),
-        ({"boxes": "boxes.csv", "units": []}, "name at least one"),
+        ({"boxes": "boxes.csv", "units": []}, "no unit of layer '1' was asked for; give at least one of its 4"),
+        ({"boxes": "boxes.csv", "layers": "4"}, "layer '4' gives one number an image.*the last map is '1'"),
+        ({"boxes": "boxes.csv", "layers": ["1", "2"]}, "layer '2' gives one number an image"),
+        ({"boxes": "boxes.csv", "least": 1.5}, "least=1.5: .* from 0 to below 1"),
+        ({"boxes": "boxes.csv", "least": -0.1}, "least=-0.1: "),
+        ({"boxes": "boxes.csv", "least": float("nan")}, "least=nan: "),
+        ({"masks": "masks"}, "the masks in masks: none has the name of one of the 12 photos in photos, such as green/"),
     ],
 )
 def test_refusals(data: Path, options: dict, message: str) -> None:
     paths = {k: data / v for k, v in options.items() if k in ("boxes", "masks", "names")}
+    passed: list[tuple[int, int]] = []
     with pytest.raises(ConvscopeError, match=message):
-        dissect(colour_net(), data / "photos", **{**options, **paths})
+        dissect(colour_net(), data / "photos", **{**options, **paths}, on_step=lambda *s: passed.append(s))
+    assert not passed  # before any photo was looked at
+
+
+def test_boxes_are_found_in_an_archive_and_in_a_folder_of_another_name(
+    data: Path, found: Dissection, tmp_path: Path
+) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "photos"), "zip", data / "photos"))
+    renamed = Path(shutil.copytree(data / "photos", tmp_path / "renamed"))
+    absolute = tmp_path / "absolute.csv"
+    head, *rows = (data / "boxes.csv").read_text().splitlines()
+    absolute.write_text("\n".join([head, *(f"{data}/{row}" for row in rows)]))
+    for photos, table in ((archive, data / "boxes.csv"), (renamed, data / "boxes.csv"), (data / "photos", absolute)):
+        one = dissect(colour_net(), photos, table, layers="1", level=0.05)["1"]
+        np.testing.assert_array_equal(one.table.intersections, found.table.intersections)
+    assert (
+        "12 photos in renamed, 12 of them annotated"
+        in dissect(colour_net(), renamed, data / "boxes.csv", layers="1", level=0.05)["1"].subtitle
+    )
+
+
+def test_a_concept_that_no_region_can_reach_is_named(data: Path, found: Dissection, tmp_path: Path) -> None:
+    """Boxes over the whole of six photos, 1536 cells, where a unit that marks all squares of one colour has 96."""
+    assert found.out_of_reach == {}
+    assert found.notes == ()
+    assert "note" not in found.facts()
+    head, *rows = (data / "boxes.csv").read_text().splitlines()
+    table = tmp_path / "boxes.csv"
+    table.write_text("\n".join([head, *(f"{row.split(',')[0]},0,0,15,15" if "red" in row else row for row in rows)]))
+    one = dissect(colour_net(), data / "photos", table, layers="1", level=0.05, least=0.1)["1"]
+    most = 96 / 1536
+    assert one.out_of_reach == {"red": most}
+    assert json.loads(json.dumps(one.as_json()))["out_of_reach"] == {"red": most}
+    assert one.unique == ("green",)
+    said = "oo large or too small to be detected: red (IoU 0.062 at most)"
+    assert said in one.facts()["note"]
+    assert said in one.subtitle
 
 
 def test_a_photo_that_the_network_does_not_take_is_left_out_and_the_others_count_alike(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import convscope as cs
-from convscope.atlases import dossier_charts
+from convscope.atlases import dossier_charts, dossiers
 from convscope.atlases.added_pictures import add_deconvs, add_synthetics, lacking, winners_of
 from convscope.atlases.contact_sheets import contact_sheet
 from convscope.atlases.dossier_charts import charts, lost_points, strongest_classes
@@ -20,6 +20,7 @@ from convscope.dataset.image_sources import source_of
 from convscope.errors import ConvscopeError
 from convscope.network.targets import Unit
 from convscope.render.chart import value_bars
+from convscope.render.typography import text_block
 from tests import friendly, nets
 from tests.atlases.surveyed import contents, photo_folder
 
@@ -132,6 +133,25 @@ def test_a_dossier_holds_what_the_atlas_says(atlas: cs.Atlas) -> None:
     assert f"selectivity {said['selectivity']:.2f}" in made.subtitle
     with pytest.raises(ConvscopeError, match=r"no unit 'conv2:99'"):
         dossier(atlas, "conv2:99")
+
+
+def test_neighbours_are_said_to_be_over_the_images_whose_features_were_kept(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    atlas = cs.survey(friendly.network(nets.plain), photos, tmp_path / "a.atlas", ["conv2"], features=6, pictures=False)
+    one, texts = dossier(atlas, "conv2:1"), list[str]()
+    assert one.neighbours
+
+    def noted(text, *args, **options):
+        texts.append(text)
+        return text_block(text, *args, **options)
+
+    monkeypatch.setattr(dossiers, "text_block", noted)
+    one.picture()
+    said = "r: correlation of the pooled activations over 6 images"
+    assert said in texts
+    assert said in one.facts()["units that go with it"]
+    assert one.as_json()["images_compared"] == len(atlas.features("conv2")[0]) == 6
 
 
 def test_heading_bars_and_class_agree(atlas: cs.Atlas, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from convscope.atlases.embeddings import Embedding, embed_atlas, embed_data
+from convscope.atlases.embedding_sheets import Embedding
+from convscope.atlases.embeddings import embed_atlas, embed_data, embed_layers
 from convscope.atlases.surveying import survey
 from convscope.dataset.embedding import pca
 from convscope.dataset.image_sources import source_of
@@ -42,13 +43,16 @@ def by_hand(photos: Path, layer: str) -> tuple[list[str], np.ndarray]:
 def test_features_are_the_means_of_the_maps_and_a_sample_is_spread_over_all(photos: Path) -> None:
     left_out: dict[str, str] = {}
     source, names = source_of(photos), by_hand(photos, "conv2")[0]
-    found, features = pooled_features(friendly.network(), source, "conv2", skipped=left_out.__setitem__, batch=5)
+    asked = {"skipped": left_out.__setitem__, "batch": 5}
+    found, features = pooled_features(friendly.network(), source, ["conv2", "conv1"], **asked)
     assert found == names
     assert [Path(name).name for name in left_out] == ["05.png"]
-    np.testing.assert_allclose(features, by_hand(photos, "conv2")[1], atol=1e-6)
-    some, fewer = pooled_features(friendly.network(), source, "conv2", skipped=left_out.__setitem__, most=7)
+    for layer in ("conv1", "conv2"):
+        np.testing.assert_allclose(features[layer], by_hand(photos, layer)[1], atol=1e-6)
+    some, fewer = pooled_features(friendly.network(), source, ["conv2"], skipped=left_out.__setitem__, most=7)
     assert some == [name for number, name in enumerate(source.names()) if number % 4 == 0]  # ceil(24 / 7) = 4
-    np.testing.assert_allclose(fewer, features[[names.index(name) for name in some]], atol=1e-7)
+    expected = features["conv2"][[names.index(name) for name in some]]
+    np.testing.assert_allclose(fewer["conv2"], expected, atol=1e-7)
 
 
 def test_straight_from_photos(photos: Path) -> None:
@@ -61,6 +65,22 @@ def test_straight_from_photos(photos: Path) -> None:
     assert found.alike is not None
     assert set(found.left_out) == {"crane/05.png"}
     assert found.title == "23 images in conv2, by PCA"
+
+
+def test_several_layers_are_of_one_pass(photos: Path) -> None:
+    """Each is what it is alone, and every photo went through the network once."""
+    net, seen, layers = friendly.network(), [], ["conv2", "conv1"]
+    alone = [embed_data(net, photos, layer, "pca") for layer in layers]
+    handle = net.module.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    steps: list[tuple[int, int]] = []
+    found = embed_layers(net, photos, layers, "pca", batch=4, on_step=lambda *step: steps.append(step))
+    handle.remove()
+    assert sum(seen) == 23
+    assert [done for done, _ in steps] == sorted({done for done, _ in steps})
+    assert list(found) == layers
+    for one, expected in zip(found.values(), alone, strict=True):
+        assert (one.layer, one.images, dict(one.left_out)) == (expected.layer, expected.images, expected.left_out)
+        np.testing.assert_allclose(one.points, expected.points, atol=1e-6)
 
 
 def test_an_atlas_gives_the_same_as_its_photos(photos: Path, tmp_path: Path) -> None:

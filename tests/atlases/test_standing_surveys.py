@@ -14,6 +14,7 @@ from convscope.atlases import surveying
 from convscope.errors import ConvscopeError
 from convscope.store.atlas_folder import locked
 from convscope.writing import UnwritableError
+from tests import friendly, nets
 from tests.atlases.surveyed import SMALL, StoppedError, contents, differing, stopping
 
 
@@ -183,6 +184,23 @@ def test_resume_adds_the_deconvnet_pictures_that_were_not_asked_for(
     cs.survey(net, photos, out, resume=True, deconv=True, on_note=said.append)
     assert files(out) == before
     assert "nothing is left to do" in said[-1]
+
+
+def test_projections_that_are_zero_are_not_made_again_and_again(photos: Path, tmp_path: Path) -> None:
+    """Filters of conv2 that are all below 0: their signal ends at the rectifiers of conv1."""
+    module = copy.deepcopy(nets.gap_linear(dtype=torch.float32))
+    with torch.no_grad():
+        module.conv2.weight.copy_(-module.conv2.weight.abs())
+        module.conv2.bias.fill_(1000)
+    net, out, said = friendly.network(lambda **_: module), tmp_path / "x.atlas", list[str]()
+    atlas = cs.survey(net, photos, out, "conv2", **SMALL)
+    for _ in range(2):
+        cs.survey(net, photos, out, resume=True, deconv=True, on_note=said.append)
+    assert ["were added" in line for line in said] == [True, False]
+    assert "nothing is left to do" in said[-1]
+    picture = atlas.picture("conv2:0", 0, "deconv")
+    assert picture is not None
+    assert set(picture.tobytes()) == {128}  # grey: nothing
 
 
 # ---- one lock

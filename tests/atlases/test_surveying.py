@@ -17,8 +17,9 @@ from convscope.network.evaluation import evaluation
 from convscope.network.taps import tap
 from convscope.store import parts
 from convscope.store.atlas_folder import locked
+from convscope.store.manifest import read_manifest
 from convscope.writing import UnwritableError
-from tests import friendly
+from tests import friendly, nets
 from tests.atlases.surveyed import CLASSES, SMALL, StoppedError, contents, differing, photo_folder, stopping
 
 # ---- what it says
@@ -98,6 +99,20 @@ def test_the_folder_is_tidy_afterwards(finished: Path) -> None:
     assert not [path for path in finished.iterdir() if path.name.startswith(".")]
     (run,) = cs.open_atlas(finished).runs
     assert (run["engine"], run["shards"]) == ("in process", 5)
+
+
+def test_everything_is_on_the_disk_before_it_is_called_finished(
+    net: cs.Network, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[tuple[bool, bool]] = []
+
+    def synced() -> None:
+        out = tmp_path / "x.atlas"
+        found.append(((out / "atlas.sqlite").exists(), read_manifest(out).is_finished))
+
+    monkeypatch.setattr("os.sync", synced)
+    cs.survey(net, photos, tmp_path / "x.atlas", **SMALL)
+    assert found == [(True, False)]
 
 
 def test_images_that_keep_their_sizes_have_boxes_in_their_own_input(photos: Path, tmp_path: Path) -> None:
@@ -326,12 +341,29 @@ def test_an_atlas_among_its_own_photos_is_none_of_them(net: cs.Network, photos: 
         ({"labels": "folder"}, "folder"),
         ({"top": 0}, "top=0"),
         ({"batch": 0}, "batch=0"),
+        ({"out": "cat.PNG"}, r"cat\.PNG is the name of a picture; an atlas is a folder, such as .*cat\.atlas"),
     ],
 )
 def test_a_refused_survey_leaves_nothing(net: cs.Network, photos: Path, tmp_path: Path, options, said: str) -> None:
     with pytest.raises(ConvscopeError, match=said):
-        cs.survey(net, photos, tmp_path / "new" / "x.atlas", **{**SMALL, **options})
+        cs.survey(net, photos, tmp_path / "new" / options.pop("out", "x.atlas"), **{**SMALL, **options})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_deconvnet_pictures_that_cannot_be_had_are_refused_before_the_pass(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: bool
+) -> None:
+    mixed, out = friendly.network(nets.hardswish_mix), tmp_path / "x.atlas"
+    if resumed:
+        with pytest.raises(StoppedError):
+            cs.survey(mixed, photos, out, on_step=stopping(14), threads=1, **SMALL)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    monkeypatch.setattr(surveying, "compute", None)
+    with pytest.raises(ConvscopeError, match=r"no deconvnet pictures of '2': .*Hardswish.*; survey other layers, or"):
+        cs.survey(mixed, photos, out, resume=resumed, deconv=True, **SMALL)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == before
+    assert out.exists() == resumed
 
 
 def test_a_plan_that_cannot_be_written_leaves_nothing_beside_the_old_atlas(

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from convscope.attribution import cam, grad_cam, guided_backprop, guided_grad_cam
 from convscope.attribution.activation_maps import grad_cam_map, upsample, weighted_map
 from convscope.errors import ConvscopeError
-from convscope.network.pictures import find_images, read_image
+from convscope.network.picture_folders import find_images
+from convscope.network.pictures import read_image
 from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from tests import nets, oracles
 from tests.attribution.test_gradients import words_then_image

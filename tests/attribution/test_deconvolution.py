@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from convscope.attribution import deconvnet, gradient, guided_backprop
 from convscope.attribution.deconvolution import kept, strongest, strongest_units
 from convscope.errors import ConvscopeError
-from convscope.network.pictures import find_images, read_image
+from convscope.network.picture_folders import find_images
+from convscope.network.pictures import read_image
 from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from convscope.network.targets import Unit
 from tests import nets, oracles

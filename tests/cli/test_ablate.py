@@ -102,7 +102,7 @@ def test_what_cannot_be_used_of_a_folder_is_skipped_and_named(cli, photos: Path,
     shutil.copytree(photos, "in")
     Path("in/b.png").write_text("no picture")
     result = cli("ablate", "in", "--model", net, "--most-important", "--save", "npz", code=1)
-    assert "skipped b.png: in/b.png is not a picture" in result.stderr
+    assert "skipped b.png: it is not a picture" in result.stderr
     assert len(files()) == 3
 
 
@@ -113,6 +113,8 @@ def test_what_cannot_be_used_of_a_folder_is_skipped_and_named(cli, photos: Path,
     ("args", "message"),
     [
         ([], "which units? Give --unit LAYER:NUMBER"),
+        (["--layer", "3"], "layer '3' names no units: of a picture give --unit 3:3,7 or 3:all"),
+        (["--each", "--layer", "3"], "layer '3' names no units: of a picture give --unit 3:3,7 or 3:all"),
         (["--unit", "3"], "'3' names no unit; give LAYER:3"),
         (["--unit", "3:8"], "unit 8 was asked for, but layer '3' has 8 units (0 to 7)"),
         (["--unit", "3:0-8"], "unit 8 was asked for, but layer '3' has 8 units (0 to 7)"),

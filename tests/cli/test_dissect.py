@@ -53,6 +53,39 @@ def test_a_sheet_and_a_table_a_layer(cli, data: Path, net: str) -> None:
         assert sheet.width > 500
 
 
+def test_without_a_detector_there_are_words_in_place_of_the_table(cli, data: Path, net: str) -> None:
+    """Boxes of a third of each photo, and regions of half a per cent."""
+    args = ("--boxes", data / "boxes.csv", "--model", net, "--layer", "3")
+    lines = cli("dissect", data / "photos", *args, "--save", "npz").stdout.splitlines()
+    found = dissect(loaded(net), data / "photos", data / "boxes.csv", layers=["3"])["3"]
+    assert found.detectors == []
+    unit, concept = np.unravel_index(found.table.iou.argmax(), found.table.iou.shape)
+    assert lines[0] == "0 of 8 units of 3 detect 0 concepts"
+    nearest = f"unit {unit} with {found.table.concepts[concept]}"
+    assert (
+        lines[1]
+        == f"no detector: the largest IoU is {found.table.iou.max():.3f}, of {nearest}; a detector's is above 0.04"
+    )
+    assert lines[2].startswith("too large or too small to be detected: ")
+    assert not [line for line in lines if line.startswith("unit")]
+
+
+def test_an_atlas_is_no_folder_for_sheets(cli, data: Path, net: str, tmp_path: Path) -> None:
+    atlas = tmp_path / "photos.atlas"
+    args = ("--boxes", data / "boxes.csv", "--model", net, "--out")
+    new = cli("dissect", data / "photos", *args, atlas, code=2)
+    assert "photos.atlas" in new.stderr
+    assert "an atlas" in new.stderr
+    assert not atlas.exists()
+    atlas = tmp_path / "called_otherwise"
+    (atlas / "images").mkdir(parents=True)
+    for name in ("manifest.json", "plan.json"):
+        (atlas / name).write_text("{}")
+    for out, said in ((atlas, "called_otherwise: it is an atlas"), (atlas / "images", "called_otherwise is an atlas")):
+        assert said in cli("dissect", data / "photos", *args, out, code=2).stderr
+    assert sorted(each.name for each in atlas.rglob("*")) == ["images", "manifest.json", "plan.json"]
+
+
 def test_masks_with_names_as_json(cli, data: Path, net: str) -> None:
     args = ("--masks", data / "masks", "--names", data / "names.csv", "--model", net, "--level", 0.1, "--save", "npz")
     (entry,) = json.loads(cli("dissect", data / "photos", *args, "--units", "0,2", "--json").stdout)
@@ -82,6 +115,8 @@ def test_a_photo_that_cannot_be_read_is_named_and_the_exit_code_says_so(cli, dat
         (["--boxes", "boxes.csv", "--names", "names.csv"], "--names goes with --masks"),
         (["--boxes", "boxes.csv", "--layer", "9"], "no layer '9'"),
         (["--boxes", "boxes.csv", "--level", "3"], "level=3.0: a share between 0 and 1"),
+        (["--boxes", "boxes.csv", "--iou", "4"], "least=4: "),
+        (["--boxes", "boxes.csv", "--layer", "6"], "layer '6' gives one number an image"),
         (["--boxes", "boxes.csv", "--units", "99"], "unit 99 was asked for"),
         (["--boxes", "boxes.csv", "--units", "a"], "--units 'a': give numbers"),
         (["--boxes", "names.csv"], "names.csv has no column 'path'"),

@@ -10,6 +10,8 @@ from PIL import Image
 
 import convscope as cs
 from convscope.atlases.embeddings import embed_data
+from convscope.dataset import photo_batches
+from convscope.dataset.photo_batches import layer_maps
 from tests.atlases.surveyed import photo_folder
 from tests.cli.test_explain_refusals import refused
 
@@ -44,9 +46,19 @@ def atlas(data: Path, net: str, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return out
 
 
-def test_photos_are_laid_out_and_drawn(cli, data: Path, net: str) -> None:
+def test_photos_are_laid_out_and_drawn_by_one_pass(cli, data: Path, net: str, monkeypatch: pytest.MonkeyPatch) -> None:
     args = ("--model", net, "--layer", "0,3", "--method", "pca", "--labels", "groups", "--json", "--save", "npz,png")
-    found = json.loads(cli("embed", data, *args).stdout)
+    passes: list[int] = []
+
+    def counted(net, photos, layers):
+        passes.append(len(photos.names))
+        return layer_maps(net, photos, layers)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(photo_batches, "layer_maps", counted)
+        found = json.loads(cli("embed", data, *args, "--batch", 5).stdout)
+    assert sum(passes) == 12
+    assert max(passes) == 5
     with torch.random.fork_rng(devices=[]):
         network = cs.load(net)
     for entry, layer in zip(found, ("0", "3"), strict=True):
@@ -106,8 +118,12 @@ def test_refusals_leave_no_files(cli, tmp_path: Path, data: Path, net: str, args
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--model", "x"], "is an atlas, which has that already: leave out --model"),
+        (["--model", "x"], "is an atlas, which has its features and classes already: leave out --model"),
         (["--labels", "none"], "leave out --labels"),
+        (["--batch", "8"], "leave out --batch"),
+        (["--device", "cpu"], "leave out --device"),
+        (["--trust-pickle"], "leave out --trust-pickle"),
+        (["--data", "x", "--no-thumbnails"], "--no-thumbnails looks at no photo: leave out --data"),
         (["--layer", "2,7"], "no layer '7'"),
     ],
 )

@@ -13,6 +13,14 @@ def test_lists_may_be_repeated_or_parted_by_commas() -> None:
     assert options.listed(None) == []
 
 
+def test_an_option_with_nothing_in_it_is_not_its_default() -> None:
+    for nothing in ([""], [" , "], ["", ","]):
+        with pytest.raises(ConvscopeError, match=r"--layers '.*' names nothing; leave it out for the default"):
+            options.listed(nothing, "--layers")
+    assert options.listed(None, "--layers") == options.listed([], "--layers") == []
+    assert options.listed(["", "a"], "--layers") == ["a"]
+
+
 def test_numbers_are_parted_by_commas() -> None:
     assert options.numbers("0.5, 1,2e-1", "--mean") == [0.5, 1.0, 0.2]
     assert options.numbers(None, "--mean") is None

@@ -1,5 +1,6 @@
 """Exit codes, and what is said where: results on stdout, one line on stderr for whatever ends a run."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 import convscope.cli.running as running
 from convscope.errors import ConvscopeError
+from convscope.network.picture_folders import RESULTS
 
 PROGRAM = [sys.executable, "-m", "convscope"]
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -48,6 +50,31 @@ def test_a_refusal_is_one_line_and_exit_2(run) -> None:
     result = run(raising(ConvscopeError("no such thing:\n  many\n lines")))
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == "convscope: no such thing: many lines\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "why", "said"),
+    [
+        ("a/b.png", "a/b.png is not a picture: its content", "it is not a picture: its content"),
+        ("b.png", "my photos/a/b.png is empty (0 bytes)", "it is empty (0 bytes)"),
+        ("000012", "000012 (b.png) cannot be read: x", "it (b.png) cannot be read: x"),
+        ("000012", "photo 000012: a tensor of 3 is none", "a tensor of 3 is none"),
+        ("b.png", "aab.png is another", "aab.png is another"),
+        ("b.png", "there is no file in/b.png", "there is no file in/b.png"),
+        ("a+(1).png", "a+(1).png is empty", "it is empty"),
+    ],
+)
+def test_what_is_skipped_is_named_once(capsys: pytest.CaptureFixture[str], name: str, why: str, said: str) -> None:
+    running.say_skipped(name, why)
+    assert capsys.readouterr().err == f"skipped {name}: {said}\n"
+
+
+def test_results_go_where_the_next_run_does_not_look_for_photos() -> None:
+    for name in running.COMMANDS:
+        importlib.import_module(f"convscope.cli.{name}")
+    options = [option for one in typer.main.get_command(running.app).commands.values() for option in one.params]
+    defaults = {str(one.default) for one in options if one.name == "out" and one.default is not None}
+    assert defaults == {RESULTS}
 
 
 def test_ctrl_c_is_exit_130(run) -> None:

@@ -44,7 +44,7 @@ def test_what_cannot_be_used_is_listed_at_the_end(photos: Path, tmp_path: Path, 
     assert capsys.readouterr().err == ""
     assert found.finish() == 1
     first, second = capsys.readouterr().err.splitlines()
-    assert first == f"skipped bad.jpg: {folder}/bad.jpg is empty (0 bytes)"
+    assert first == "skipped bad.jpg: it is empty (0 bytes)"
     assert second == "skipped cat.jpg: too elongated"
 
 
@@ -75,8 +75,20 @@ def test_sheets_of_an_earlier_run_inside_the_folder_are_no_photos(photos: Path, 
     for besides in (tmp_path, folder, tmp_path / "elsewhere"):
         assert len(photos_at(folder, besides=besides).names) == 6
     shutil.move(folder / "out", tmp_path / "only" / "out")
-    with pytest.raises(ConvscopeError, match="where the results go"):
+    with pytest.raises(ConvscopeError, match="but those in out, which convscope made"):
         photos_at(tmp_path / "only", besides=tmp_path / "only" / "out")
+
+
+def test_results_of_other_runs_are_left_out_with_a_note(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(photos, tmp_path / "in")
+    shutil.copytree(photos, folder / "convscope-out")
+    assert photos_at(folder, besides=folder / "out").names == photos_at(photos).names
+    note = "note: convscope-out is left out: what is in it convscope made\n"
+    assert capsys.readouterr().err == note
+    photos_at(folder, besides=folder / "convscope-out")  # where this run's own go
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -62,10 +62,20 @@ def accuracy(atlas: cs.Atlas) -> float:
 def test_skipped_pictures_are_listed_and_the_code_is_1(cli, net: str, tmp_path: Path) -> None:
     photo_folder(tmp_path / "in", corrupt=3)
     result = cli("survey", "in", "-m", net, "--labels", "none", "--no-pictures", *FEW, code=1)
-    assert "skipped crane/03.png: crane/03.png is not a picture" in result.stderr
+    assert "skipped crane/03.png: it is not a picture" in result.stderr
     atlas = cs.open_atlas("in.atlas")
     assert atlas.images == 23
     assert atlas.picture("0:0") is None
+
+
+def test_results_among_the_photos_are_left_out_with_one_note(cli, net: str, tmp_path: Path) -> None:
+    photo_folder(tmp_path / "in")
+    photo_folder(tmp_path / "in" / "convscope-out")
+    photo_folder(tmp_path / "in" / "tabby" / "convscope-out-2")
+    result = cli("survey", "in", "-m", net, "--labels", "none", "--no-pictures", *FEW)
+    assert cs.open_atlas("in.atlas").images == 24
+    assert result.stderr.count("convscope-out") == 1
+    assert "note: 2 folders are left out, the first convscope-out: what is in them convscope made" in result.stderr
 
 
 def test_every_option_reaches_the_plan(cli, folder: Path, net: str) -> None:
@@ -87,6 +97,9 @@ def test_every_option_reaches_the_plan(cli, folder: Path, net: str) -> None:
         (("--ray-address", "auto"), "--ray-address goes with --engine ray"),
         (("--labels", "folders"), "king penguin"),
         (("--labels", "nouns"), "nouns"),
+        (("--layers", ""), "--layers '' names nothing; leave it out for the default"),
+        (("--patterns", ","), "--patterns ',' names nothing"),
+        (("--out", "cat.png"), "cat.png is the name of a picture; an atlas is a folder, such as cat.atlas"),
     ],
 )
 def test_a_refused_survey_leaves_no_files(cli, folder: Path, net: str, tmp_path: Path, options, said: str) -> None:

@@ -39,6 +39,7 @@ def test_a_unit_gets_a_table_and_a_dossier(cli, atlas: Path) -> None:
     assert out[0] == "2:3"
     assert out[-2] == "convscope-out/photos.2~3.unit.png"
     first, *_ = cs.open_atlas(atlas).exemplars("2:3")
+    assert "r: correlation of the pooled activations over 12 images" in out
     assert out[3].split() == ["1", f"{first[0]:.4g}", *first[1].split(), f"{first[2]},{first[3]}"]
     assert Path("convscope-out/photos.2~3.unit.png").is_file()
 

@@ -1,5 +1,7 @@
 """Reconstructions of many images in a batch against the deconvnet of one at a time, and nothing beside the box."""
 
+import copy
+import io
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from convscope.attribution import deconvnet
 from convscope.dataset.deconv_patches import DECONV, PERCENTILE, deconv_winners, drawn, projections
@@ -60,8 +63,8 @@ def test_pictures_do_not_depend_on_the_batch_and_come_in_parts() -> None:
     assert found[0] == found[1] == found[2]
 
 
-def test_a_projection_that_is_zero_everywhere_has_no_picture() -> None:
-    """A unit whose value is below 0 starts with relu(A) = 0."""
+def test_a_winner_that_is_not_above_0_has_no_picture() -> None:
+    """It starts with relu(A) = 0."""
     net, source = network(nets.plain()), Photos(noise(3))
     (first, *others) = winners_of(net, source, "conv1", top=1)
     x = net.input_of(source.read(first.image).image)
@@ -71,6 +74,33 @@ def test_a_projection_that_is_zero_everywhere_has_no_picture() -> None:
     negative = replace(first, value=float(values.min()), y=y, x=x_, box=Box(0, 0, nets.SIDE, nets.SIDE))
     rows = [row for part in deconv_winners(net, source, [negative, *others], KeptPictures().keep) for row in part]
     assert sorted(row.unit for row in rows) == [one.unit for one in others]
+
+
+def test_a_projection_that_is_zero_everywhere_is_grey() -> None:
+    """All filters of the unit are below 0: on the way down its signal ends at the rectifiers of conv1."""
+    module = copy.deepcopy(nets.plain())
+    with torch.no_grad():
+        module.conv2.weight[0] = -module.conv2.weight[0].abs()
+        module.conv2.bias[0] = 1000
+    net, source, pictures = network(module), Photos(noise(3)), KeptPictures()
+    (one, *_) = winners_of(net, source, "conv2", top=1)
+    ((row,),) = deconv_winners(net, source, [one], pictures.keep)
+    with Image.open(io.BytesIO(pictures.files[row.file])) as picture:
+        assert set(np.asarray(picture.convert("RGB")).ravel().tolist()) == {128}  # rint(255 / 2)
+        assert (picture.height, picture.width) == row.size
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_layer_that_cannot_have_them_is_refused_before_the_first_picture(partial: bool) -> None:
+    net, source, pictures = network(nets.hardswish_mix()), Photos(noise(3)), KeptPictures()
+    winners = [w for layer in ("0", "3") for w in winners_of(net, source, layer, top=1)]
+    made = deconv_winners(net, source, winners, pictures.keep, partial=partial)
+    if partial:
+        assert sum(len(rows) for rows in made) == sum(one.value > 0 for one in winners)
+        return
+    with pytest.raises(ConvscopeError, match=r"no deconvnet pictures of '3': .*Hardswish.*--partial"):
+        next(made)
+    assert not pictures.files
 
 
 def test_a_unit_of_a_fully_connected_layer_has_no_position() -> None:

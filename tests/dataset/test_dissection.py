@@ -20,6 +20,7 @@ from convscope.dataset.concept_masks import read_masks
 from convscope.dataset.concepts import Concepts, Region
 from convscope.dataset.dissecting import dissect_layers
 from convscope.dataset.dissection import LayerDissection, Overlaps, mask_cells
+from convscope.dataset.exemplars import Exemplars
 from convscope.dataset.image_sources import source_of
 from convscope.dataset.upper_quantiles import RELATIVE_WIDTH
 from convscope.errors import ConvscopeError
@@ -109,7 +110,7 @@ def dissected(data: Data, net: Network, concepts: Concepts, **options) -> dict[s
 
 
 def boxes_of(data: Data) -> Concepts:
-    return read_boxes(data.boxes, source_of(data.folder).names())
+    return read_boxes(data.boxes, source_of(data.folder).names)
 
 
 # ---- by hand ----
@@ -267,7 +268,7 @@ def test_a_photo_that_cannot_be_read_or_has_a_wrong_annotation_is_left_out_and_t
     table.write_text(data.boxes.read_text() + "./tabby/zz.png,0,0,31,99\n")
     skipped: dict[str, str] = {}
     found = dissect_layers(
-        net, source_of(folder), read_boxes(table, source_of(folder).names()), ["pool2"], skipped=skipped.__setitem__,
+        net, source_of(folder), read_boxes(table, source_of(folder).names), ["pool2"], skipped=skipped.__setitem__,
         level=LEVEL,
     )["pool2"]  # fmt: skip
     assert set(skipped) == {"a.png", "tabby/zz.png"}
@@ -294,6 +295,21 @@ def test_overlaps_merge_and_grow() -> None:
     np.testing.assert_array_equal(whole.intersections, slow)
 
 
+def test_concepts_that_no_unit_could_detect_however_well_it_fits() -> None:
+    """Areas alone bound the IoU: the smaller over the larger. Oracle: the largest overlap that they allow."""
+    rng = np.random.default_rng(0)
+    on, there = rng.integers(0, 60, 5), np.append(rng.integers(1, 3000, 30), 0)
+    found = LayerDissection(
+        "1", tuple(map(str, there)), *np.zeros((2, 5)), np.minimum(on[:, None], there), on, there,
+        Exemplars(1).compute(), 9, np.zeros(5, int),
+    )  # fmt: skip
+    most = {c: max(min(u, a) / max(u, a, 1) for u in on) for c, a in enumerate(there) if a}
+    expected = {c: iou for c, iou in most.items() if iou <= 0.04}
+    assert 0 < len(expected) < 30
+    assert found.out_of_reach(0.04) == pytest.approx(expected)
+    assert found.iou.max(0)[list(expected)] == pytest.approx(list(expected.values()))
+
+
 @pytest.mark.parametrize(
     ("pixels", "cells"), [((64, 64), (64, 64)), ((224, 224), (112, 112)), ((227, 227), (76, 76)), ((32, 500), (6, 100))]
 )
@@ -314,7 +330,9 @@ def test_refusals(data: Data, tmp_path: Path) -> None:
     assert not reads  # not after a pass over all of the data
     refused("does not say which part of a photo it takes", friendly.network(preprocess=lambda photo: photo))
     Image.new("L", (2, 2)).save(tmp_path / "other.png")
-    refused("none of them is of a photo .* that can be used$", network(), read_masks(tmp_path))
+    none = "the masks in .*: none has the name of one of the 20 photos in photos, such as n01443537_goldfish/00.png$"
+    refused(none, network(), read_masks(tmp_path), on_image=lambda: reads.append(None))
+    assert not reads
     masks = tmp_path / "masks"
     for name in data.names:
         file = (masks / name).with_suffix(".png")

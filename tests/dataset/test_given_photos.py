@@ -4,7 +4,9 @@ import hashlib
 import pickle
 import sys
 import threading
+import tracemalloc
 import types
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,22 @@ def test_labels_are_named_by_the_dataset() -> None:
     asked = data.asked
     assert [source.label(name) for name in source.names()] == labels
     assert data.asked == asked  # remembered
+
+
+@pytest.mark.parametrize("kind", ["made", "targets", "list"])
+def test_labels_take_a_few_bytes_an_image(kind: str) -> None:
+    """20,000 images of two classes: four bytes each where items are made to know them, else none."""
+    items = [(None, number % 2) for number in range(20_000)]
+    data = items if kind == "list" else Labelled(items)
+    if kind == "targets":
+        data.targets = [label for _, label in items]
+    source = source_of(data)
+    tracemalloc.start()
+    found = Counter(source.label(name) for name in source.names())
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sorted(found.values()) == [10_000, 10_000]
+    assert kept < (4 * 20_000 if kind == "made" else 0) + 20_000
 
 
 def test_targets_spare_making_the_pictures() -> None:

@@ -15,7 +15,8 @@ from PIL import Image
 
 from convscope.dataset.image_sources import ImageFolder, ImageSource, source_of
 from convscope.errors import ConvscopeError
-from convscope.network.pictures import find_images, read_image
+from convscope.network.picture_folders import find_images
+from convscope.network.pictures import read_image
 
 
 def photo(path: Path, grey: int = 7) -> Path:
@@ -176,7 +177,7 @@ class TestRefused:
                 raise PermissionError(13, "Permission denied", folder)
             return real(folder)
 
-        monkeypatch.setattr("convscope.network.pictures.os.scandir", scandir)
+        monkeypatch.setattr("convscope.network.picture_folders.os.scandir", scandir)
         with pytest.raises(ConvscopeError, match=r"cannot look into the folder .*locked: Permission denied"):
             list(source_of(tmp_path).names())
 

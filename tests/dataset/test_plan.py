@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ class TestBroken:
         source, folder = source_of(photos(tmp_path / "data", *names(5))), tmp_path / "a"
         make_plan(net, source, folder)
         with monkeypatch.context() as patch:
-            patch.setattr("convscope.dataset.plan.write_file", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr("convscope.dataset.plan.write_file", Mock(side_effect=KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 make_plan(net, source, folder, top=3)
         with pytest.raises(ConvscopeError, match=r"there is no plan in"):

@@ -5,6 +5,7 @@ Oracle: the registry of methods, the signatures of their functions, and the prog
 
 import importlib
 import json
+import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +16,10 @@ import typer
 from PIL import Image
 
 import convscope as cs
-from convscope import attribution
+from convscope import atlases, attribution
 from convscope.attribution import METHODS
 from convscope.cli import running
+from convscope.results import Shown
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = [page for page in sorted(DOCS.rglob("*.md")) if "_build" not in page.parts]
@@ -142,6 +144,35 @@ def test_every_public_function_and_class_is_in_the_reference(module: ModuleType,
     listed = re.findall(rf"^\.\. auto\w+:: {module.__name__}\.(\w+)$", text, re.MULTILINE)
     assert set(listed) == {name for name in module.__all__ if callable(getattr(module, name))}
     assert "api-reference} " + module.__name__ in (DOCS / "python.md").read_text()
+
+
+def in_the_reference(extension: Extension) -> set[str]:
+    """Every function and class that ``python.md`` lists, by its full name."""
+    asked = re.findall(r"^```\{api-reference\} (.+)$", (DOCS / "python.md").read_text(), re.MULTILINE)
+    texts = (extension("api_pages").reference(*words.split()) for words in asked)
+    return {name for text in texts for name in re.findall(r"^\.\. auto\w+:: (\S+)$", text, re.MULTILINE)}
+
+
+def test_every_function_that_a_snippet_imports_is_in_the_reference(extension: Extension) -> None:
+    imports = re.compile(r"^from (convscope\S*) import (.+)$", re.MULTILINE)
+    found = (imports.findall(file.read_text()) for file in (DOCS / "snippets").rglob("*.py"))
+    used = {f"{module}.{name}" for each in found for module, names in each for name in names.split(", ")}
+    called = {
+        name
+        for name in used
+        if callable(getattr(importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2]))
+    }
+    assert len(called) > 40
+    assert called - in_the_reference(extension) == set()
+
+
+def test_every_result_over_a_data_set_is_in_the_reference(extension: Extension) -> None:
+    names = [f"convscope.atlases.{each.name}" for each in pkgutil.iter_modules(atlases.__path__)]
+    every = [thing for name in names for thing in vars(importlib.import_module(name)).values()]
+    results = {thing for thing in every if isinstance(thing, type) and issubclass(thing, Shown) and thing is not Shown}
+    here = {f"{thing.__module__}.{thing.__qualname__}" for thing in results if thing.__module__ in names}
+    assert len(here) > 10
+    assert here - in_the_reference(extension) == set()
 
 
 # ---- pages and links

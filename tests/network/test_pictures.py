@@ -16,7 +16,7 @@ from PIL import Image
 
 from convscope.errors import ConvscopeError
 from convscope.network import pictures
-from convscope.network.pictures import MAX_PIXELS, find_images, read_image
+from convscope.network.pictures import MAX_PIXELS, read_image
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
 
@@ -333,44 +333,6 @@ class TestWarnings:
         for thread in threads:
             thread.join()
         assert warnings.filters == before
-
-
-class TestFindImages:
-    def folder(self, root: Path, *names: str) -> Path:
-        for name in names:
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"")
-        return root
-
-    def test_sorts_by_code_points_of_the_relative_path(self, tmp_path):
-        names = ["b.png", "B.JPG", "a/z.jpeg", "a.webp", "a-b/1.tif", "ä.gif", "z.bmp", "a/é.tiff", "10.jpg", "9.jpg"]
-        root = self.folder(tmp_path, *names, "notes.txt", "a/readme.md", ".hidden.jpg", ".cache/x.jpg", "jpg")
-        assert [path.relative_to(root).as_posix() for path in find_images(root)] == sorted(names)
-
-    def test_does_not_follow_links_that_leave(self, tmp_path):
-        outside = self.folder(tmp_path / "outside", "secret.jpg")
-        root = self.folder(tmp_path / "root", "a.jpg")
-        (root / "away").symlink_to(outside)
-        (root / "away.jpg").symlink_to(outside / "secret.jpg")
-        (root / "broken.jpg").symlink_to(root / "nothing.jpg")
-        (root / "circle").symlink_to(root)
-        (root / "stays.jpg").symlink_to(root / "a.jpg")
-        assert [path.name for path in find_images(root)] == ["a.jpg", "stays.jpg"]
-
-    def test_reaches_a_folder_through_a_link_to_it(self, tmp_path):
-        root = self.folder(tmp_path / "root", "a.jpg")
-        (tmp_path / "link").symlink_to(root)
-        assert find_images(tmp_path / "link") == [tmp_path / "link" / "a.jpg"]
-
-    def test_refuses_nothing_missing_and_no_folder(self, tmp_path):
-        self.folder(tmp_path / "photos", "notes.txt")
-        with pytest.raises(ConvscopeError, match=r"no picture in the folder .*photos: no file name ends in \.jpg"):
-            find_images(tmp_path / "photos")
-        with pytest.raises(ConvscopeError, match=r"there is no folder .*did you mean 'photos'"):
-            find_images(tmp_path / "photo")
-        with pytest.raises(ConvscopeError, match="is not a folder"):
-            find_images(tmp_path / "photos" / "notes.txt")
 
 
 @settings(max_examples=60, deadline=None)

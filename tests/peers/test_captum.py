@@ -23,7 +23,8 @@ from convscope.attribution import (
     occlusion,
     saliency,
 )
-from convscope.network.pictures import find_images, read_image
+from convscope.network.picture_folders import find_images
+from convscope.network.pictures import read_image
 from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from tests import nets
 from tests.untouched import watch

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from convscope.attribution import integrated_gradients, integrated_gradients_and_gap, smooth_grad, var_grad
 from convscope.attribution.noisy_gradients import draw_noise, noise_sigma
-from convscope.network.pictures import find_images, read_image
+from convscope.network.picture_folders import find_images
+from convscope.network.pictures import read_image
 from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from tests import nets
 

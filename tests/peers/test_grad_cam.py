@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from convscope.attribution import grad_cam
-from convscope.network.pictures import find_images, read_image
+from convscope.network.picture_folders import find_images
+from convscope.network.pictures import read_image
 from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from tests import nets
 

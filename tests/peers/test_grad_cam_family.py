@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from convscope.attribution import eigen_cam, grad_cam_pp, hires_cam, layer_cam, xgrad_cam
 from convscope.attribution.eigen_map import eigen_cam_map
-from convscope.network.pictures import find_images, read_image
+from convscope.network.picture_folders import find_images
+from convscope.network.pictures import read_image
 from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from tests import nets, oracles
 from tests.untouched import watch

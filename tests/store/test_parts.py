@@ -74,6 +74,17 @@ def test_what_is_missing_or_of_another_plan_or_shard_is_not_there(tmp_path: Path
     assert present(tmp_path / "nowhere", PLAN) == set()
 
 
+def test_a_part_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def synced(handle: int) -> None:
+        assert not part_path(tmp_path, 0).exists()
+        sizes.append(os.fstat(handle).st_size)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    assert sizes == [write_part(tmp_path, 0, tensors(), PLAN).stat().st_size]
+
+
 @given(at=st.integers(0, 1 << 30), change=st.integers(1, 255))
 @settings(max_examples=60)
 def test_a_part_with_any_byte_changed_is_as_good_as_missing(
@@ -91,9 +102,14 @@ def test_a_part_with_any_byte_changed_is_as_good_as_missing(
 
 
 @pytest.mark.parametrize("kept", [0, 1, 7, 8, 100, -1])
-def test_a_part_that_was_cut_off_is_as_good_as_missing(kept: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", ["gone", "zeros"])  # what a power cut leaves of blocks that never reached the disk
+def test_a_part_that_was_cut_off_is_as_good_as_missing(kept: int, lost: str, tmp_path: Path) -> None:
     path = write_part(tmp_path, 0, tensors(), PLAN)
-    path.write_bytes(path.read_bytes()[:kept])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:kept] + bytes(len(whole[kept:]) if lost == "zeros" else 0))
+    if lost == "zeros":
+        assert present(tmp_path, PLAN) == set()
+        return
     assert read_part(tmp_path, 0, PLAN) is None
     assert read_part(tmp_path, 0, PLAN, prefix="conv1/") is None
     assert present(tmp_path, PLAN) == present(tmp_path, PLAN, thorough=False) == set()

@@ -24,6 +24,15 @@ def test_the_name_is_the_content_and_nothing_is_written_twice(tmp_path: Path) ->
     assert read_picture(tmp_path, name).getpixel((2, 2)) == (1, 2, 3)
 
 
+@pytest.mark.parametrize("left", [b"", b"half", bytes(38)])
+def test_a_picture_that_a_power_cut_left_empty_or_half_is_written_again(tmp_path: Path, left: bytes) -> None:
+    content = webp((1, 2, 3))
+    name = keep_picture(tmp_path, content)
+    (tmp_path / "images" / name).write_bytes(left)
+    assert keep_picture(tmp_path, content) == name
+    assert picture_bytes(tmp_path, name) == content
+
+
 def test_many_threads_may_keep_the_same_picture(tmp_path: Path) -> None:
     content = webp((9, 9, 9))
     threads = [threading.Thread(target=keep_picture, args=(tmp_path, content)) for _ in range(16)]

@@ -255,6 +255,7 @@ def test_what_is_no_name_of_a_unit_is_refused() -> None:
         ({"units": "relu1:0", "mode": "mean", "data": "nowhere"}, r"no folder nowhere"),
         ({}, r"which units\?"),
         ({"units": []}, r"which units\?"),
+        ({"layer": "relu1"}, r"layer 'relu1' names no units: .* relu1:all \(units=\), or --most-important"),
         ({"units": "relu1:0", "most_important": True}, r"both --unit and --most-important"),
         ({"units": "relu1:0", "count": 2}, r"count belongs to the most important"),
         ({"units": "relu1:0", "layer": "relu1"}, r"layer belongs to the most important"),

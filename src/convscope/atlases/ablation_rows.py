@@ -43,14 +43,19 @@ def check_atlas(
 
 
 def _check_images(atlas: Atlas, source: ImageSource) -> None:
-    planned, here = atlas.images + len(atlas.skipped), sum(1 for _ in source.names())
-    if planned != here:
-        raise ConvscopeError(f"{atlas.path.name} is of {planned:,} images, and {source.line()} are others")
-    skipped, ends = {name for name, _ in atlas.skipped}, ("", "")
-    for name in source.names():
-        if name not in skipped:
-            atlas.digest(name)  # refuses what is no image of the atlas
-            ends = ends[0] or name, name
+    """In one walk through the names."""
+    skipped, ends, here = {name for name, _ in atlas.skipped}, ("", ""), 0
+    planned, unknown = atlas.images + len(skipped), ""
+    try:
+        for name in source.names():
+            here += 1
+            if name not in skipped:
+                atlas.digest(name)  # refuses what is no image of the atlas
+                ends = ends[0] or name, name
+    except ConvscopeError as error:
+        unknown = f": {error}"
+    if unknown or planned != here:
+        raise ConvscopeError(f"{atlas.path.name} is of {planned:,} images, and {source.line()} are others{unknown}")
     for name in filter(None, ends):
         if atlas.digest(name) != source.digest(name):
             raise ConvscopeError(f"{atlas.path.name} is of other images: {name} of {source.name} is another picture")

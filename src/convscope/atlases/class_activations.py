@@ -41,7 +41,8 @@ MOST_CLASSES, MOST_UNITS = 20, 12  # on a sheet of bars
 class ClassActivations(Shown):
     """Means of max(A, 0) ``values`` (classes, units) of one layer, ``overall`` (units,) over all classes' images.
 
-    ``plain``: the means of A itself. ``shown`` are the classes on the sheet, ``top`` how many units of each; ``rank`` what orders them.
+    ``plain``: the means of A itself. ``shown`` are the classes on the sheet, ``top`` how many units of each; ``rank``
+    what orders them.
     """
 
     layer: str

@@ -243,5 +243,9 @@ class _Passes:
         on_step = self.on_step
         if on_step is None:
             return None
-        images = sum(1 for _ in self.source.names())
-        return lambda done: on_step(number * images + done, self.count * images)
+        return lambda done: on_step(number * self.images + done, self.count * self.images)
+
+    @cached_property
+    def images(self) -> int:
+        """How many there are, counted once."""
+        return sum(1 for _ in self.source.names())

@@ -14,23 +14,25 @@ import numpy as np
 from PIL import Image
 
 from convscope.atlases.detector_pictures import DetectorPhoto, detector_photos
+from convscope.dataset.chosen_layers import RunLayer, choose_layers, run_layers
 from convscope.dataset.concept_boxes import read_boxes
 from convscope.dataset.concept_masks import read_masks
 from convscope.dataset.concepts import Concepts
 from convscope.dataset.dissecting import dissect_layers
 from convscope.dataset.dissection import LEAST_IOU, LEVEL, LayerDissection
-from convscope.dataset.image_sources import ImageSource, source_of
+from convscope.dataset.image_sources import ImageSource, source_of, without_archive_suffix
 from convscope.errors import ConvscopeError
 from convscope.network.head import default_layer
-from convscope.network.layers import find_calls
 from convscope.network.listing import example_input
 from convscope.network.loading import Network
 from convscope.render.grid import About, Cell, rows_of_cells
 from convscope.results import Shown
 from convscope.stamps import Stamp, stamp
+from convscope.views.units_asked import checked_units
 
 ROWS, PHOTOS = 8, 6  # of a sheet
 _TILE = 128  # points
+_NAMED = 5  # concepts in a line
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +80,36 @@ class Dissection(Shown):
         return f"{count} of {self.units} units of {self.layer} {does} {unique} concept{'s' * (unique != 1)}"
 
     @property
+    def out_of_reach(self) -> Mapping[str, float]:
+        """The concepts that no unit can detect, however well it fits, and the IoU that they could reach at most."""
+        return {self.table.concepts[c]: most for c, most in self.table.out_of_reach(self.least).items()}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the list of detectors does not say by itself: that there is none, and what could not be one."""
+        notes: list[str] = []
+        if not self.detectors:
+            best = self._row(self.table.detectors(-1.0)[0][0])
+            notes.append(
+                f"no detector: the largest IoU is {best['IoU']:.3f}, of unit {best['unit']} with {best['concept']}; "
+                f"a detector's is above {self.least:g}"
+            )
+        if beyond := list(self.out_of_reach.items()):
+            named = ", ".join(f"{name} (IoU {most:.3f} at most)" for name, most in beyond[:_NAMED])
+            more = f" and {len(beyond) - _NAMED} more" * (len(beyond) > _NAMED)
+            notes.append(f"too large or too small to be detected: {named}{more}")
+        return tuple(notes)
+
+    @property
     def subtitle(self) -> str:
         """What was counted as what."""
-        return (
-            f"{self.photos}, {self.table.annotated:,} of them annotated: {self.annotations}. Detector: IoU above "
-            f"{self.least:g} over all of these. Outlined: where the unit is above the level that it exceeds at "
-            f"{100 * self.level:g} % of all places; dashed: the concept. Each row the photos that excite the unit most"
+        what = f"{self.photos}, {self.table.annotated:,} of them annotated: {self.annotations}"
+        how = (
+            f"Detector: IoU above {self.least:g} over all of these. Outlined: where the unit is above the level that "
+            f"it exceeds at {100 * self.level:g} % of all places; dashed: the concept. Each row the photos that excite "
+            "the unit most"
         )
+        return ". ".join([what, *(note[0].upper() + note[1:] for note in self.notes), how])
 
     def picture(self) -> Image.Image:
         """The best detectors, one a concept first, with the photos that excite them most."""
@@ -118,6 +143,8 @@ class Dissection(Shown):
     def facts(self) -> Mapping[str, str]:
         """What was found, and how."""
         found = {"dissection": self.title, "how": self.subtitle, "layer": self.layer}
+        if self.notes:
+            found["note"] = "; ".join(self.notes)
         found |= {f"unit {u}": f"{concept}, IoU {iou:.3f}" for u, concept, iou in self.detectors[:40]}
         if bad := int(self.table.nonfinite.sum()):
             found["not counted"] = f"{bad} activations that are NaN or infinite"
@@ -128,6 +155,7 @@ class Dissection(Shown):
         detectors = [self._row(unit) for unit, _, _ in self.detectors]
         about = {"layer": self.layer, "units": self.units, "level": self.level, "least_iou": self.least}
         about |= {"concepts": len(self.table.concepts), "unique_detectors": list(self.unique)}
+        about |= {"out_of_reach": dict(self.out_of_reach)}
         return about | {"detectors": detectors, "skipped": dict(self.skipped)}
 
     def arrays(self) -> Mapping[str, np.ndarray]:
@@ -165,12 +193,12 @@ def dissect(
     Args:
         net: from ``load``.
         data: a folder of photos, an archive, a Dataset: whatever ``survey`` takes.
-        boxes: a CSV with the columns path,x0,y0,x1,y1 (the first and last pixel) and perhaps class.
+        boxes: a CSV with the columns path,x0,y0,x1,y1 (the first and last pixel) and perhaps class or label.
         masks: or a folder of PNG files with one number a pixel.
         names: of the masks' numbers, a CSV with number,name or a JSON object.
-        layers: their names; None is the last map before the head.
+        layers: their names, or patterns with ``*``; None is the last map before the head.
         level: the share of all positions at which a unit is above its threshold.
-        least: the IoU that a detector is above.
+        least: the IoU that a detector is above, from 0 to below 1.
         units: which the sheet draws; None the best of each concept.
         rows: units on a sheet, where none are named.
         photos: photos a unit.
@@ -178,19 +206,22 @@ def dissect(
         on_step: called with (done, all) photos of both passes.
 
     Raises:
-        ConvscopeError: no annotations, none that fit the photos, no such layer, no photo that can be used.
+        ConvscopeError: no annotations, none that fit the photos, no such layer or unit, a layer without maps, a level
+            or least IoU that is none; all before the first photo is run. No photo that can be used.
     """
+    if not 0 <= least < 1:
+        raise ConvscopeError(f"least={least:g}: the IoU that a detector is above (--iou) is from 0 to below 1")
     source = source_of(data)
     concepts = _concepts(source, boxes, masks, names)
     wanted = _layers(net, layers)
+    drawn = {layer.name: None if units is None else checked_units(units, layer.units, layer.name) for layer in wanted}
     skipped: dict[str, str] = {}
     asked: dict[str, Any] = {"level": level, "top": photos, "batch": batch, "on_image": _counter(source, on_step)}
-    found = dissect_layers(net, source, concepts, wanted, skipped=skipped.__setitem__, **asked)
+    found = dissect_layers(net, source, concepts, list(drawn), skipped=skipped.__setitem__, **asked)
     made: dict[str, Dissection] = {}
     for layer, table in found.items():
-        chosen = _chosen(table, least, rows) if units is None else _checked(units, table)
-        drawn = detector_photos(net, source, concepts, table, chosen)
-        made[layer] = Dissection(table, least, level, source.line(), concepts.line, skipped, drawn, stamp(net))
+        shown = detector_photos(net, source, concepts, table, drawn[layer] or _chosen(table, least, rows))
+        made[layer] = Dissection(table, least, level, source.line(), concepts.line, skipped, shown, stamp(net))
     return made
 
 
@@ -201,16 +232,25 @@ def _concepts(source: ImageSource, boxes: Any, masks: Any, names: Any) -> Concep
         return read_masks(Path(masks), None if names is None else Path(names))
     if names is not None:
         raise ConvscopeError("names are of masks' numbers; boxes have the column 'class' or the photos' folders")
-    folders = Path(source.place).parts[1:] if source.place and not source.place.startswith("hf:") else ()
-    return read_boxes(Path(boxes), source.names(), folders)
+    return read_boxes(Path(boxes), source.names, _folders(source.place))
 
 
-def _layers(net: Network, layers: Sequence[str] | str | None) -> list[str]:
-    asked = [layers] if isinstance(layers, str) else list(layers or ())
-    if not asked:
-        return [default_layer(net.module, example_input(net))]
-    find_calls(net.module, asked)
-    return asked
+def _folders(place: str | None) -> tuple[str, ...]:
+    """The names of the folders above the data's photos; an archive's own is one of them."""
+    if place is None or place.startswith("hf:"):
+        return ()
+    return Path(without_archive_suffix(place)).parts[1:]
+
+
+def _layers(net: Network, layers: Sequence[str] | str | None) -> list[RunLayer]:
+    x = example_input(net)
+    ran = run_layers(net.module, x)
+    found = choose_layers(net.module, ran, layers or default_layer(net.module, x))
+    if flat := next((layer.name for layer in found if layer.shape == (1, 1)), None):
+        last = next((f"; the last map is {each.name!r}" for each in ran[::-1] if each.shape != (1, 1)), "")
+        why = "gives one number an image, no map: a unit's region would be all of a photo or nothing"
+        raise ConvscopeError(f"layer {flat!r} {why}{last} (convscope layers lists them)")
+    return found
 
 
 def _counter(source: ImageSource, on_step: Callable[[int, int], None] | None) -> Callable[[], None]:
@@ -236,13 +276,3 @@ def _chosen(table: LayerDissection, least: float, rows: int) -> list[int]:
         rank = ranks[concept] = ranks.get(concept, -1) + 1
         ordered.append((rank, -iou, unit))
     return [unit for _, _, unit in sorted(ordered)[:rows]]
-
-
-def _checked(units: Sequence[int], table: LayerDissection) -> list[int]:
-    count = len(table.thresholds)
-    if not units:
-        raise ConvscopeError("units=[]: name at least one, or None for the best")
-    for unit in units:
-        if not 0 <= unit < count:
-            raise ConvscopeError(f"unit {unit} was asked for, but layer {table.layer!r} has {count} units")
-    return list(dict.fromkeys(units))

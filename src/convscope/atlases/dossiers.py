@@ -18,7 +18,7 @@ from convscope.atlases.added_pictures import SYNTHETIC
 from convscope.atlases.atlas_stamp import stamp_of
 from convscope.atlases.contact_sheets import data_words, exemplar_arrays, field_words
 from convscope.atlases.dossier_charts import CLASSES, charts, strongest_classes
-from convscope.atlases.neighbours import near_units
+from convscope.atlases.neighbours import images_compared, near_units, r_words
 from convscope.atlases.unit_patches import (
     UnitPatches,
     block_of,
@@ -31,7 +31,7 @@ from convscope.network.targets import Unit, parse_unit
 from convscope.render import frame
 from convscope.render.grid import Cell, body_of_cells
 from convscope.render.tile import column_of
-from convscope.render.typography import Type, number_text, text_block
+from convscope.render.typography import GREY, Type, number_text, text_block
 from convscope.results import Shown
 from convscope.stamps import Stamp
 from convscope.wording import percent
@@ -41,19 +41,21 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 8  # that are drawn
 _TILE, _RATIO, _GAP = 112, 2, 26  # points of a patch, pixels a point, points between parts
-_HEADING = Type(13.5, bold=True)
+_HEADING, _CAPTION = Type(13.5, bold=True), Type(10.5, GREY)
 _ROWS = {"contexts": "in its image", "crops": "crop", "deconvs": "deconvnet"}
 
 
 @dataclass(frozen=True, eq=False)
 class Dossier(Shown):
     """One unit. ``statistics`` as ``Atlas.statistics`` gives them, ``ablation`` as ``Atlas.ablation``; ``neighbours``
-    with the correlation of each; ``labels``: what each exemplar's image is, where that is known.
+    with the correlation of each, over ``images_compared``; ``labels``: what each exemplar's image is, where that is
+    known.
     """
 
     patches: UnitPatches
     statistics: Mapping[str, Any] = field(repr=False)
     neighbours: tuple[tuple[UnitPatches, float], ...] = field(repr=False)
+    images_compared: int = field(repr=False)
     ablation: Mapping[str, Any] = field(repr=False)
     synthetic: Image.Image | None = field(repr=False)
     labels: tuple[str, ...] = field(repr=False)
@@ -109,7 +111,8 @@ class Dossier(Shown):
             Cell((block_of(one.crops, _TILE * _RATIO, side),), f"unit {one.unit.unit}", (f"r = {r:.2f}",), smooth=True)
             for one, r in self.neighbours
         ]
-        heading = text_block("Units that go with it", 400 * _RATIO, _HEADING, pixel_ratio=_RATIO)
+        words = (("Units that go with it", _HEADING), (r_words(self.images_compared), _CAPTION))
+        heading = column_of(*(text_block(text, 400 * _RATIO, style, pixel_ratio=_RATIO) for text, style in words))
         return column_of(heading, body_of_cells([cells], tile_width=_TILE, pixel_ratio=_RATIO), gap_px=6 * _RATIO)
 
     @property
@@ -141,7 +144,7 @@ class Dossier(Shown):
         found = self.patches.exemplars
         facts["exemplars"] = ", ".join(f"{number_text(v)} in {image} at {y},{x}" for v, image, y, x in found)
         with_it = ", ".join(f"{one.unit} ({r:.2f})" for one, r in self.neighbours)
-        return facts | ({"units that go with it": with_it} if with_it else {})
+        return facts | ({"units that go with it": f"{with_it}; {r_words(self.images_compared)}"} if with_it else {})
 
     def as_json(self) -> dict[str, Any]:
         """What ``convscope unit --json`` prints of it."""
@@ -159,6 +162,7 @@ class Dossier(Shown):
                 for name in strongest
             ],
             "neighbours": [{"unit": str(one.unit), "correlation": _finite(r)} for one, r in self.neighbours],
+            "images_compared": self.images_compared,
             "ablation": dict(self.ablation),
         }
 
@@ -191,7 +195,7 @@ def dossier(atlas: "Atlas", unit: str | Unit, *, top: int | None = None) -> Doss
     labels = tuple(atlas.label(image) or "" for _, image, *_ in patches.exemplars)  # an image without one: ""
     synthetic = atlas.picture(name, 0, SYNTHETIC)
     return Dossier(
-        patches, said, neighbours, atlas.ablation(name), synthetic, labels,
+        patches, said, neighbours, images_compared(atlas), atlas.ablation(name), synthetic, labels,
         f"{field_words(atlas.layer(wanted.layer))} · {data_words(atlas)}", stamp_of(atlas),
     )  # fmt: skip
 

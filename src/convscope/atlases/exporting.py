@@ -26,10 +26,22 @@ from convscope.writing import UnwritableError, file_aside, writable_folder
 ROWS_AT_ONCE = 20_000
 _LAYER, _IMAGE = "JOIN layers ON layers.number = t.layer", "JOIN images ON images.number = t.image"
 _FIGURES = "positions, mean, variance, share_positive, maximum, minimum"
-_UNIT = f"{_FIGURES}, selectivity, classes.name AS class, dead, nans, infinities, nonfinite_images"
+_UNIT = (
+    f"{_FIGURES}, selectivity, classes.name AS class, dead, nans, infinities, nonfinite_images, "
+    "images.name AS first_nonfinite"
+)
 _CLASS_FIGURES = f"{_FIGURES}, rectified"
-_TEXTS = ("class", "label", "reason")  # a column that may begin with many NULLs is one of these, or of numbers
+_TEXTS = (
+    "class",
+    "label",
+    "reason",
+    "first_nonfinite",
+)  # a column that may begin with many NULLs is one of these, or of numbers
 _BOX = "y, x, y0, x0, y1, x1"
+_SHARED = (  # the JSON list of images' numbers as one of their names, in its order
+    "(SELECT json_group_array(name) FROM (SELECT images.name AS name FROM json_each(t.images) AS each "
+    "JOIN images ON images.number = each.value ORDER BY each.key))"
+)
 
 # table -> the query of its rows
 _QUERIES = {
@@ -49,15 +61,18 @@ _QUERIES = {
     "suspects": f"SELECT rank, images.name AS image, t.loss FROM suspects t {_IMAGE} ORDER BY rank",
     "neighbours": "SELECT layers.name AS layer, unit, rank, other, correlation "
     f"FROM neighbours t {_LAYER} ORDER BY t.layer, unit, rank",
-    "duplicates": f"SELECT layers.name AS layer, unit, other, shared FROM duplicates t {_LAYER} "
+    "duplicates": f"SELECT layers.name AS layer, unit, other, shared, {_SHARED} AS images FROM duplicates t {_LAYER} "
     "ORDER BY t.layer, unit, other",
     "pictures": f"SELECT layers.name AS layer, unit, rank, kind, file, y, x FROM pictures t {_LAYER} "
     "ORDER BY t.layer, unit, rank, kind",
+    "sprites": "SELECT layers.name AS layer, kind, first_unit, t.units, columns, cell, file "
+    f"FROM sprites t {_LAYER} ORDER BY t.layer, kind, first_unit",
     "runs": "SELECT * FROM runs ORDER BY number",
 }
 _UNITS = (
     f"SELECT layers.name AS layer, t.unit, {_UNIT}, histogram, quantiles FROM units t {_LAYER} "
-    "LEFT JOIN classes ON classes.number = selective_class ORDER BY t.layer, t.unit"
+    "LEFT JOIN classes ON classes.number = selective_class LEFT JOIN images ON images.number = first_nonfinite "
+    "ORDER BY t.layer, t.unit"
 )
 _UNIT_CLASSES = (
     f"SELECT layers.name AS layer, unit, {_CLASS_FIGURES} FROM unit_classes t {_LAYER} ORDER BY t.layer, unit"

@@ -76,7 +76,7 @@ class Neighbours(Shown):
 
     @property
     def _subtitle(self) -> str:
-        parts = [f"The strongest patches of each unit; r: {R} over {self.images:,} images"]
+        parts = [f"The strongest patches of each unit; {r_words(self.images)}"]
         parts += ["of a layer each pair once"] if self.of_layer else []
         parts += ["below: the class that makes the unit most active"] if any(self.classes.values()) else []
         few = min(len(self.near), MOST_UNITS)
@@ -140,14 +140,23 @@ def neighbours(atlas: "Atlas", names: Sequence[str], *, top: int = SHOWN, most: 
     )
     patches = dict(zip(drawn, patches_of(atlas, [_unit(name) for name in drawn], PATCHES), strict=True))
     shared = {frozenset((a, b)): len(images) for a, b, images in atlas.duplicates()}
-    images = len(atlas.features(_unit(next(iter(units))).layer)[0])
-    classes = _classes(atlas, units)
+    images, classes = images_compared(atlas), _classes(atlas, units)
     return Neighbours(units, classes, shared, patches, left_out, images, bool(whole), stamp_of(atlas))
 
 
 def near_units(atlas: "Atlas", unit: str, top: int) -> tuple[Near, ...]:
     """The ``top`` units that go most with one, of those that go with it: of a small layer the others run against it."""
     return tuple((name, float(r)) for name, r in atlas.neighbours(unit, top) if r > 0)
+
+
+def images_compared(atlas: "Atlas") -> int:
+    """Over how many images the correlations are: those whose features were kept, the same for all layers."""
+    return len(atlas.features(atlas.layers[0].name)[0])
+
+
+def r_words(images: int) -> str:
+    """``r: correlation of the pooled activations over 200 images``."""
+    return f"r: {R} over {images:,} images"
 
 
 def _each_pair_once(every: Mapping[str, tuple[Near, ...]], most: int) -> dict[str, tuple[Near, ...]]:

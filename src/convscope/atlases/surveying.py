@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from convscope.atlases.deconvs_asked import refuse_deconvs
 from convscope.atlases.finished_surveys import complete_deconvs, refuse_another
 from convscope.atlases.survey_facts import Runs, about_atlas
 from convscope.dataset.computing import Parts, compute
@@ -28,6 +29,7 @@ from convscope.dataset.planning import make_plan
 from convscope.dataset.ranks import OtherRankError, Ranks, ranks
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
+from convscope.network.pictures import SUFFIXES
 from convscope.store.atlas import Atlas, open_atlas
 from convscope.store.atlas_folder import LOCK, beside, folder_for, locked, swap_in
 from convscope.store.manifest import MANIFEST, Manifest, read_manifest, write_manifest
@@ -192,6 +194,8 @@ class _Survey:
         if there is not None and self.how.resume and (building / PLAN).is_file():
             plan = Plan.load(building)
             refuse_changed(plan, self.source, self.net, Parts(building, plan).digests, dict(self.asked))
+            if self.how.deconv:
+                refuse_deconvs(self.net, self.source, plan.layers)
             remove_leftovers(building)
             done = len(present(building, plan.fingerprint, thorough=False))
             self.how.note(f"goes on with {building}: {done} of {plan.shards} parts are there")
@@ -206,6 +210,8 @@ class _Survey:
         shutil.rmtree(aside, ignore_errors=True)
         try:
             plan, notes = make_plan(self.net, self.source, aside, **self.asked)
+            if self.how.deconv:
+                refuse_deconvs(self.net, self.source, plan.layers)
             write_manifest(building, Manifest("unfinished", "", runs.kept()))  # first: a kill leaves what resume knows
             (building / PLAN).unlink(missing_ok=True)
             _emptied(building, but=(MANIFEST, _PLANNING))
@@ -241,6 +247,10 @@ def _state(folder: Path, how: _How) -> Manifest | None:
         # dots: a lock, or a manifest that was being written when its process was killed
         if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise ConvscopeError(f"{folder} is no atlas, and not empty; choose another folder with --out")
+        if folder.suffix.lower() in SUFFIXES:
+            raise ConvscopeError(
+                f"{folder} is the name of a picture; an atlas is a folder, such as {folder.with_suffix('.atlas')}"
+            )
         return None
     if not (how.resume or how.overwrite):
         state = "is there already" if there.is_finished else "is not finished"

@@ -6,7 +6,7 @@ from typing import Any
 from convscope.cli import ablate_options as asked
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
-from convscope.cli.outputs import endings_of
+from convscope.cli.outputs import endings_of, sheets_folder
 from convscope.cli.running import command
 from convscope.errors import ConvscopeError
 
@@ -62,10 +62,8 @@ def ablate(
 
     [cyan]convscope ablate cat.jpg --unit features.18:3,7 --unit features.8:0-15[/]
     """
-    from convscope.writing import writable_folder
-
     endings = endings_of(save)
-    writable_folder(out)
+    sheets_folder(out)
     load: Any = lambda: opt.network(model, weights, classes, size, mean, std, trust_pickle, device)  # noqa: E731
     over_data = {
         "--together": together, "--labels": labels, "--top": top, "--into": into, "--threads": threads,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.cli.outputs import name_part, save_as
-from convscope.cli.running import DONE, SKIPPED, say
+from convscope.cli.running import DONE, SKIPPED, say, say_skipped
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _number(value: Any) -> float | None:
 
 def _say_skipped(made: "DataAblation") -> int:
     for name, why in list(made.refused.items())[:_MOST_NAMED]:
-        say(f"skipped {name}: {why}")
+        say_skipped(name, why)
     if (more := len(made.refused) - _MOST_NAMED) > 0:
         say(f"and {more} more images skipped")
     return SKIPPED if made.refused else DONE

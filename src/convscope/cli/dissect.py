@@ -9,8 +9,8 @@ import typer
 
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
-from convscope.cli.outputs import endings_of, model_part, name_part, save_as
-from convscope.cli.running import DONE, SKIPPED, command, say
+from convscope.cli.outputs import endings_of, model_part, name_part, save_as, sheets_folder
+from convscope.cli.running import DONE, SKIPPED, command, say_skipped
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def dissect(
     boxes: Annotated[
         Path | None,
         typer.Option(
-            "--boxes", help="CSV with path,x0,y0,x1,y1 (the first and last pixel), and class or class folders."
+            "--boxes", help="CSV with path,x0,y0,x1,y1 (the first and last pixel), and class, label or class folders."
         ),
     ] = None,
     masks: Annotated[
@@ -87,23 +87,22 @@ def dissect(
     from convscope.atlases import dissections
     from convscope.cli.progress import counted
     from convscope.views.units_asked import numbers_in
-    from convscope.writing import writable_folder
 
     endings = endings_of(save)
     chosen = None if units is None else numbers_in(units, "--units")
-    writable_folder(out)
+    sheets_folder(out)
     _refuse_missing(boxes, masks, names)
     net = opt.network(model, weights, classes, size, mean, std, trust_pickle, device)
     with counted("dissect") as on_step:
         asked: dict[str, Any] = {"level": level, "least": least, "units": chosen, "rows": most, "photos": photos}
-        layers = opt.listed(layer) or None
+        layers = opt.listed(layer, "--layer") or None
         found = dissections.dissect(net, data, boxes, masks, names, layers, **asked, batch=batch, on_step=on_step)
     stem = ".".join(part for part in (name_part([Path(data).name]), model_part(model, weights)) if part)
     done = [_write(one, out / stem, endings, units) for one in found.values()]
     _print(found, done, as_json=as_json)
     skipped = next(iter(found.values())).skipped
     for name, why in skipped.items():
-        say(f"skipped {name}: {why}")
+        say_skipped(name, why)
     return SKIPPED if skipped else DONE
 
 
@@ -131,13 +130,13 @@ def _print(found: "Mapping[str, Dissection]", done: list[dict[str, Any]], *, as_
         return
     for one, entry in zip(found.values(), done, strict=True):
         table = new_table()
-        for heading in ("unit", "concept"):
+        for heading in ("unit", "concept") if one.detectors else ():
             table.add_column(heading)
-        for heading in ("IoU", "precision", "threshold"):
+        for heading in ("IoU", "precision", "threshold") if one.detectors else ():
             table.add_column(heading, justify="right")
         for row in entry["detectors"][:_MOST_LISTED]:
             numbers = f"{row['IoU']:.3f}", f"{row['precision']:.2f}", f"{row['threshold']:.4g}"
             table.add_row(Text(f"{one.layer}:{row['unit']}"), Text(row["concept"]), *numbers)
         left = len(entry["detectors"]) - _MOST_LISTED
         more = [f"... and {left} more (--json has all)"] if left > 0 else []
-        print_table(table, above=[one.title], below=[*more, *entry["files"], ""])
+        print_table(table, above=[one.title], below=[*more, *one.notes, *entry["files"], ""])

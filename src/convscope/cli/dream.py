@@ -10,7 +10,7 @@ from convscope.cli import explain_options as given
 from convscope.cli import options as opt
 from convscope.cli.dream_asked import Asked
 from convscope.cli.films import check_film, film_at, write_film
-from convscope.cli.outputs import endings_of, model_part, print_written, save_as, stems_of
+from convscope.cli.outputs import endings_of, model_part, print_written, save_as, sheets_folder, stems_of
 from convscope.cli.running import command, say
 
 if TYPE_CHECKING:
@@ -126,15 +126,14 @@ def dream(
     """
     from convscope.network.layers import find_calls
     from convscope.network.pictures import read_image
-    from convscope.writing import writable_folder
 
     asked = Asked(
-        tuple(opt.listed(layer)), tuple(unit or ()), tuple(class_ or ()), guide,
+        tuple(opt.listed(layer, "--layer")), tuple(unit or ()), tuple(class_ or ()), guide,
         octaves, octave_scale, steps, rate, jitter, side, seed,
     )  # fmt: skip
     asked.refuse_contradictions(noise=noise, has_photos=demo or path is not None)
     endings = endings_of(save)
-    writable_folder(out)
+    sheets_folder(out)
     led_by = None if guide is None else read_image(guide)
     photos = _photos(path, demo, noise, out)
     check_film(animate, results=len(photos.names) * len(asked.subjects))

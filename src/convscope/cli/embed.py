@@ -9,15 +9,26 @@ import typer
 
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
-from convscope.cli.outputs import endings_of, model_part, name_part, save_as
-from convscope.cli.running import DONE, SKIPPED, command, say
+from convscope.cli.outputs import endings_of, model_part, name_part, save_as, sheets_folder
+from convscope.cli.running import DONE, SKIPPED, command, say, say_skipped
 from convscope.errors import ConvscopeError
 
 if TYPE_CHECKING:
-    from convscope.atlases.embeddings import Embedding
+    from convscope.atlases.embedding_sheets import Embedding
 
 _LAYOUT, _DATA = "Layout", "Data"
 _METHODS = ("pca", "t-sne", "umap")
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        "--batch",
+        min=1,
+        max=1024,
+        rich_help_panel="Run",
+        show_default="16",
+        help="Photos in one pass; bounds the memory. An atlas needs none.",
+    ),
+]
 
 
 @command("embed")
@@ -89,7 +100,7 @@ def embed(
     std: opt.Std = None,
     trust_pickle: opt.TrustPickle = False,
     device: opt.Device = None,
-    batch: opt.Batch = 16,
+    batch: Batch = None,
     as_json: opt.Json = False,
 ) -> int:
     """Lay out images by what a layer says of them: by PCA, t-SNE or UMAP of its pooled activations.
@@ -100,35 +111,32 @@ def embed(
 
     [cyan]convscope embed photos --layer features.18 --method pca[/]
     """
-    from convscope.writing import writable_folder
-
     layout = _layout(method, perplexity, neighbours, min_distance, seed)
     endings = endings_of(save)
-    writable_folder(out)
+    sheets_folder(out)
     is_atlas = (Path(data) / "manifest.json").is_file() or Path(data).suffix == ".atlas"
     asked: dict[str, Any] = {"method": method, "thumbnails": thumbnails, "on_note": _note, **layout}
-    network = {
-        "--model": model,
-        "--weights": weights,
-        "--classes": classes,
-        "--size": size,
-        "--mean": mean,
-        "--std": std,
-    }
     if is_atlas:
-        _refuse({**network, "--labels": labels, "--most": most}, f"{data} is an atlas, which has that already")
-        found = _of_atlas(Path(data), opt.listed(layer), moved, asked)
+        by_pass = {
+            "--model": model, "--weights": weights, "--classes": classes, "--size": size, "--mean": mean, "--std": std,
+            "--trust-pickle": trust_pickle or None, "--device": device, "--batch": batch, "--labels": labels,
+            "--most": most,
+        }  # fmt: skip
+        _refuse(by_pass, f"{data} is an atlas, which has its features and classes already")
+        _refuse({} if thumbnails else {"--data": moved}, "--no-thumbnails looks at no photo")
+        found = _of_atlas(Path(data), opt.listed(layer, "--layer"), moved, asked)
     else:
         _refuse({"--data": moved}, f"{data} is no atlas: it is the data itself")
         net = opt.network(model, weights, classes, size, mean, std, trust_pickle, device)
-        asked |= {"labels": labels or "auto", "batch": batch, **({} if most is None else {"most": most})}
-        found = _of_data(net, data, opt.listed(layer), asked)
+        given_here = {"labels": labels, "most": most, "batch": batch}
+        asked |= {name: value for name, value in given_here.items() if value is not None}
+        found = _of_data(net, data, opt.listed(layer, "--layer"), asked)
     stem = ".".join(part for part in (name_part([Path(data).name]), model_part(model, weights)) if part)
     done = [_write(one, out / stem, endings, layout) for one in found]
     _print(found, done, as_json=as_json)
     left_out = {name: why for one in found for name, why in one.left_out.items()}
     for name, why in left_out.items():
-        say(f"skipped {name}: {why}")
+        say_skipped(name, why)
     return SKIPPED if left_out else DONE
 
 
@@ -174,13 +182,11 @@ def _of_atlas(path: Path, layers: list[str], moved: str | None, asked: dict[str,
 
 
 def _of_data(net: Any, data: str, layers: list[str], asked: dict[str, Any]) -> "list[Embedding]":
-    from convscope.atlases.embeddings import embed_data
+    from convscope.atlases.embeddings import embed_layers
     from convscope.cli.progress import counted
-    from convscope.network.layers import find_calls
 
-    find_calls(net.module, layers)
     with counted("embed") as on_step:
-        return [embed_data(net, data, name, on_step=on_step, **asked) for name in layers or [None]]
+        return list(embed_layers(net, data, layers, on_step=on_step, **asked).values())
 
 
 def _write(one: "Embedding", stem: Path, endings: list[str], layout: Mapping[str, Any]) -> dict[str, Any]:

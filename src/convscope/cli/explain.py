@@ -7,7 +7,7 @@ from convscope.cli import explain_options as given
 from convscope.cli import options as opt
 from convscope.cli.explain_plan import Plan, plan_of
 from convscope.cli.method_options import options_of
-from convscope.cli.outputs import endings_of, print_written, save_as, stems_of
+from convscope.cli.outputs import endings_of, print_written, save_as, sheets_folder, stems_of
 from convscope.cli.running import command, say
 from convscope.errors import ConvscopeError
 
@@ -65,12 +65,15 @@ def explain(
     from convscope.cli.explain_prototypes import prototype_photos
     from convscope.cli.progress import Parts
     from convscope.cli.sources import photos_at
-    from convscope.writing import writable_folder
 
     parts = Parts()
     endings = endings_of(save)
-    writable_folder(out)
-    asked: dict[str, Any] = {"methods": opt.listed(method), "layers": opt.listed(layer), "shared": shared_scale}
+    sheets_folder(out)
+    asked: dict[str, Any] = {
+        "methods": opt.listed(method, "--method"),
+        "layers": opt.listed(layer, "--layer"),
+        "shared": shared_scale,
+    }
     options = options_of(option, score=score, fill=fill, partial=partial, batch=batch, seed=seed, on_step=parts)
     targets = list(dict.fromkeys(target or []))
     if prototypes is not None:

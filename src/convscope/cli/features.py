@@ -8,7 +8,7 @@ import typer
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
 from convscope.cli.features_asked import Asked
-from convscope.cli.outputs import endings_of, name_part, print_written, save_as, stems_of
+from convscope.cli.outputs import endings_of, name_part, print_written, save_as, sheets_folder, stems_of
 from convscope.cli.running import command
 
 if TYPE_CHECKING:
@@ -102,14 +102,23 @@ def features(
     from convscope.cli.progress import Parts
     from convscope.cli.sources import photos_at
     from convscope.network.layers import find_calls
-    from convscope.writing import writable_folder
 
     asked = Asked(
-        opt.listed(layer), units, every_layer, unit, strongest, overlay, deconv, most, partial, sort, own_scale
+        opt.listed(layer, "--layer"),
+        units,
+        every_layer,
+        unit,
+        strongest,
+        overlay,
+        deconv,
+        most,
+        partial,
+        sort,
+        own_scale,
     )
     asked.refuse_contradictions()
     endings = endings_of(save)
-    writable_folder(out)
+    sheets_folder(out)
     photos = photos_at(path, demo=demo, besides=out)
     net = opt.network(model, weights, classes, size, mean, std, trust_pickle, device)
     find_calls(net.module, asked.layers)

@@ -7,7 +7,7 @@ import typer
 
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
-from convscope.cli.outputs import endings_of, name_part, print_written, save_as
+from convscope.cli.outputs import endings_of, name_part, print_written, save_as, sheets_folder
 from convscope.cli.running import command
 
 
@@ -50,14 +50,13 @@ def filters(
     from convscope.network.filters import filters_of
     from convscope.views import filter_tiles
     from convscope.views.units_asked import numbers_in
-    from convscope.writing import writable_folder
 
     endings = endings_of(save)
     rows = None if units is None else numbers_in(units, "--units")
     columns = None if channels is None else numbers_in(channels, "--channels")
-    writable_folder(out)
+    sheets_folder(out)
     net = opt.network(model, weights, classes, size, mean, std, trust_pickle, device)
-    wanted = opt.listed(layer) or [filters_of(net.module).layer]
+    wanted = opt.listed(layer, "--layer") or [filters_of(net.module).layer]
     found = [filter_tiles.filters(net, name, rows, columns, own_scale=own_scale) for name in wanted]
     asked = (("units", units), ("channels", channels))
     kind = ["filters", *(f"{what}-{name_part([text])}" for what, text in asked if text is not None)]

@@ -10,7 +10,7 @@ import typer
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
 from convscope.cli.invert_asked import Asked, pairs_of
-from convscope.cli.outputs import endings_of, model_part, name_part, print_written, save_as, stems_of
+from convscope.cli.outputs import endings_of, model_part, name_part, print_written, save_as, sheets_folder, stems_of
 from convscope.cli.running import command, say
 from convscope.errors import ConvscopeError
 
@@ -130,16 +130,15 @@ def invert(
     """
     from convscope.cli.sources import photos_at
     from convscope.network.layers import find_calls
-    from convscope.writing import writable_folder
 
     pairs = pairs_of(list(model or []), list(weights or []))
     strengths = tuple(dict.fromkeys(opt.numbers(tv, "--tv") or ()))
-    asked = Asked(tuple(opt.listed(layer)), every_layer, strengths, lp, steps, rate, image, seed)
+    asked = Asked(tuple(opt.listed(layer, "--layer")), every_layer, strengths, lp, steps, rate, image, seed)
     asked.refuse_contradictions(len(pairs))
     if len(pairs) > 1 and (classes, mean, std) != (None, None, None):
         raise ConvscopeError("--classes, --mean and --std describe one network; leave them out with several --model")
     endings = endings_of(save)
-    writable_folder(out)
+    sheets_folder(out)
     photos = photos_at(path, demo=demo, besides=out)
     nets = [opt.network(m, w, classes, size, mean, std, trust_pickle, device) for m, w in pairs]
     for net in nets:

@@ -9,7 +9,7 @@ import typer
 from convscope.cli import atlas_options as given
 from convscope.cli import explain_options as sheets
 from convscope.cli import options as opt
-from convscope.cli.outputs import endings_of, name_part, save_as
+from convscope.cli.outputs import endings_of, name_part, save_as, sheets_folder
 from convscope.cli.running import command
 
 if TYPE_CHECKING:
@@ -44,10 +44,9 @@ def neighbours(
     [cyan]convscope neighbours photos.atlas features.18[/]             its most alike units
     """
     from convscope.atlases.neighbours import neighbours as make
-    from convscope.writing import writable_folder
 
     endings = endings_of(save)
-    writable_folder(out)
+    sheets_folder(out)
     made = make(given.opened(atlas), names, top=top, most=most)
     stem = ".".join([name_part([atlas.stem]), "neighbours", name_part(names)])
     files = save_as(made, out / stem, endings)
@@ -63,7 +62,7 @@ def neighbours(
 def _print(made: "Neighbours") -> None:
     from rich.text import Text
 
-    from convscope.atlases.neighbours import R
+    from convscope.atlases.neighbours import r_words
     from convscope.cli.tables import new_table, print_table
 
     table = new_table()
@@ -75,4 +74,4 @@ def _print(made: "Neighbours") -> None:
             shared = made.shared.get(frozenset((unit, name)))
             cells = [name, f"{r:.3f}", made.classes.get(name) or "", f"shares {shared} patches" if shared else ""]
             table.add_row(*map(Text, [*first, *cells]))
-    print_table(table, below=["", f"r: {R} over {made.images:,} images"])
+    print_table(table, below=["", r_words(made.images)])

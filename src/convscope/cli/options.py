@@ -101,6 +101,13 @@ def numbers(text: str | None, option: str) -> list[float] | None:
         raise ConvscopeError(f"{option} {text!r}: give numbers with commas between them, such as 0.1,0.5,1") from None
 
 
-def listed(values: list[str] | None) -> list[str]:
-    """``["a,b", "c", "a"]`` -> ["a", "b", "c"]: an option may be repeated, or hold a list."""
-    return list(dict.fromkeys(part.strip() for value in values or [] for part in value.split(",") if part.strip()))
+def listed(values: list[str] | None, option: str = "") -> list[str]:
+    """``["a,b", "c", "a"]`` -> ["a", "b", "c"]: an option may be repeated, or hold a list.
+
+    Raises:
+        ConvscopeError: ``option`` (its name) was given with nothing in it, which is not to mean its default.
+    """
+    found = list(dict.fromkeys(part.strip() for value in values or [] for part in value.split(",") if part.strip()))
+    if option and values and not found:
+        raise ConvscopeError(f"{option} {values[0]!r} names nothing; leave it out for the default")
+    return found

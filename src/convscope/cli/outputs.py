@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,27 @@ def endings_of(save: str) -> list[str]:
     if not endings:
         raise ConvscopeError(f"--save says nothing to write; give some of {', '.join(possible)}")
     return endings
+
+
+def sheets_folder(out: Path) -> Path:
+    """``out``, if sheets could be written into it; nothing is made yet.
+
+    Raises:
+        ConvscopeError: an atlas, in which only a survey writes, or no folder that can be written into.
+    """
+    from convscope.dataset.plan import PLAN
+    from convscope.network.picture_folders import is_atlas
+    from convscope.store.manifest import MANIFEST
+    from convscope.writing import writable_folder
+
+    for folder in (out, *out.absolute().parents):
+        if is_atlas([name for name in (MANIFEST, PLAN) if os.access(folder / name, os.F_OK)]):
+            raise ConvscopeError(
+                f"cannot write into {out}: {'it' if folder == out else folder} is an atlas; give another folder"
+            )
+    if out.suffix == ".atlas":
+        raise ConvscopeError(f"cannot write into {out}: that is the name of an atlas; give another folder")
+    return writable_folder(out)
 
 
 def stems_of(names: list[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ import typer
 from convscope.cli import atlas_options as given
 from convscope.cli import explain_options as sheets
 from convscope.cli import options as opt
-from convscope.cli.outputs import endings_of, name_part, save_as
+from convscope.cli.outputs import endings_of, name_part, save_as, sheets_folder
 from convscope.cli.running import command
 from convscope.errors import ConvscopeError
 
@@ -48,12 +48,11 @@ def prototypes(
     [cyan]convscope explain --prototypes photos.atlas[/]               why they are: classes x methods
     """
     from convscope.atlases import prototypes as views
-    from convscope.writing import writable_folder
 
     endings = endings_of(save)
     if suspects is not None and of:
         raise ConvscopeError("--suspects are those of all classes; leave out --class, or --suspects")
-    writable_folder(out)
+    sheets_folder(out)
     opened = given.opened(atlas)
     made: Prototypes | Suspects
     if suspects is not None:

@@ -6,6 +6,7 @@ Nothing heavy is imported here: ``convscope --help`` must answer at once.
 import functools
 import importlib
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -55,6 +56,12 @@ app = typer.Typer(
 def say(text: str) -> None:
     """A message to the person: stderr, so that stdout holds results only."""
     print(text, file=sys.stderr, flush=True)
+
+
+def say_skipped(name: str, why: str) -> None:
+    """That a photo was left out; most reasons begin with its name or path, which is then said once."""
+    said = re.sub(rf"^(.*/)?{re.escape(name)} (?=\S)", "it ", why)
+    say(f"skipped {name}: {said.removeprefix(f'photo {name}: ')}")
 
 
 def command(

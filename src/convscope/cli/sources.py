@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from convscope.cli.running import DONE, SKIPPED, say
+from convscope.cli.running import DONE, SKIPPED, say, say_skipped
 from convscope.errors import ConvscopeError
 from convscope.writing import UnwritableError
 
@@ -93,7 +93,7 @@ class Photos:
     def finish(self) -> int:
         """Say what was skipped; the exit code."""
         for name, why in self.skipped.items():
-            say(f"skipped {name}: {why}")
+            say_skipped(name, why)
         return SKIPPED if self.skipped else DONE
 
 
@@ -103,7 +103,8 @@ def photos_at(path: Path | None, *, demo: bool = False, besides: Path | None = N
     Raises:
         ConvscopeError: neither a path nor ``--demo``, both, a path that is not there, or a picture that is none.
     """
-    from convscope.network.pictures import find_images, read_image
+    from convscope.network.picture_folders import find_images, made_note
+    from convscope.network.pictures import read_image
 
     if demo:
         if path is not None:
@@ -112,19 +113,13 @@ def photos_at(path: Path | None, *, demo: bool = False, besides: Path | None = N
     if path is None:
         raise ConvscopeError("give a picture or a folder of pictures, or --demo")
     if path.is_dir():
-        files = [file for file in find_images(path) if not _is_result(file, path, besides)]
-        if not files:
-            raise ConvscopeError(f"no picture in the folder {path} but those in {besides}, where the results go")
+        made: list[str] = []
+        files = find_images(path, besides=besides, on_made=made.append)
+        if made:
+            say(f"note: {made_note(made)}")
         return Photos(path, {f.relative_to(path).as_posix(): _file_reader(f) for f in files}, True)
     photo = read_image(path)  # now: a misspelt name is refused before a network is loaded
     return Photos(path.parent, {path.name: lambda: photo}, False)
-
-
-def _is_result(file: Path, folder: Path, results: Path | None) -> bool:
-    """True for what an earlier run wrote into a folder inside the photos' own."""
-    if results is None or folder.resolve().is_relative_to(results.resolve()):
-        return False
-    return file.resolve().is_relative_to(results.resolve())
 
 
 def _file_reader(file: Path) -> Callable[[], "Image.Image"]:

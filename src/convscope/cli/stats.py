@@ -10,7 +10,7 @@ import typer
 from convscope.cli import atlas_options as given
 from convscope.cli import explain_options as sheets
 from convscope.cli import options as opt
-from convscope.cli.outputs import endings_of, name_part, save_as
+from convscope.cli.outputs import endings_of, name_part, save_as, sheets_folder
 from convscope.cli.running import command, say
 from convscope.errors import ConvscopeError
 
@@ -66,11 +66,10 @@ def stats(
     [cyan]convscope stats photos.atlas features.18:220[/]
     """
     from convscope.atlases.class_activations import check_rank
-    from convscope.writing import writable_folder
 
     endings = endings_of(save)
     check_rank(rank)
-    writable_folder(out)
+    sheets_folder(out)
     opened = given.opened(atlas)
     wanted = _Wanted(opened, list(of or []), top, rank, None if units is None else _numbers(units))
     made = [one for name in names or [""] for one in wanted.sheets(name)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.cli import options as opt
-from convscope.cli.running import DONE, REFUSED, SKIPPED, command, say
+from convscope.cli.running import DONE, REFUSED, SKIPPED, command, say, say_skipped
 from convscope.errors import ConvscopeError, nearest
 from convscope.wording import percent
 
@@ -150,8 +150,9 @@ def survey(
     [cyan]torchrun --nproc-per-node 8 -m convscope survey photos --out photos.atlas[/]   a GPU each
     """
     from convscope.atlases.surveying import survey as made
-    from convscope.dataset.ranks import OtherRankError, local_device, ranks
+    from convscope.dataset.ranks import OtherRankError, is_torchrun, local_device, ranks
 
+    named, mapped = opt.listed(layers, "--layers") or None, opt.listed(patterns, "--patterns") or None
     chosen = _engine(engine, ray_address, threads)
     net = opt.network(model, weights, classes, size, mean, std, trust_pickle, device or local_device())
     mine = ranks() if chosen is None else None
@@ -160,29 +161,27 @@ def survey(
     try:
         with _bars(shown=is_first) as bars:
             atlas = made(
-                net, data, folder, opt.listed(layers) or None, top, per_image=per_image, labels=labels, batch=batch,
-                shard=shard, features=features, patterns=opt.listed(patterns) or None, pictures=pictures, deconv=deconv,
+                net, data, folder, named, top, per_image=per_image, labels=labels, batch=batch,
+                shard=shard, features=features, patterns=mapped, pictures=pictures, deconv=deconv,
                 resume=resume, overwrite=overwrite, engine=mine or chosen, threads=threads,
                 on_step=bars, on_note=(lambda text: say(f"note: {text}")) if is_first else None,
             )  # fmt: skip
     except OtherRankError:  # it has said why
         return REFUSED
-    if not is_first:  # torchrun ends all ranks when one fails, and what was skipped is a failure to it
-        return DONE
-    _print(atlas, as_json=as_json)
-    return SKIPPED if atlas.skipped else DONE
+    if is_first:
+        _print(atlas, as_json=as_json)
+    return SKIPPED if atlas.skipped and not is_torchrun() else DONE  # torchrun takes any other code for a crash
 
 
 def _stem(data: str) -> str:
     """What an atlas of these data is called: as they are, an archive without its ending."""
     if data.startswith("hf:"):
         return Path(data.removeprefix("hf:")).name or "survey"
-    from convscope.dataset.image_sources import ARCHIVES
+    from convscope.dataset.image_sources import without_archive_suffix
 
     path = Path(data)
     name = path.name if path.name not in ("", "..") else path.resolve().name  # "." has no name
-    ending = "" if path.is_dir() else max((e for e in ARCHIVES if name.lower().endswith(e)), key=len, default="")
-    return name[: len(name) - len(ending)] or "survey"
+    return (name if path.is_dir() else without_archive_suffix(name)) or "survey"
 
 
 def _engine(name: str, address: str | None, threads: int | None) -> "Engine | None":
@@ -228,7 +227,7 @@ def _lines() -> Callable[[str, int, int], None]:
 
 def _print(atlas: "Atlas", *, as_json: bool) -> None:
     for name, why in itertools.islice(atlas.skipped, MOST_NAMED):
-        say(f"skipped {name}: {why}")
+        say_skipped(name, why)
     if len(atlas.skipped) > MOST_NAMED:
         say(f"skipped {len(atlas.skipped) - MOST_NAMED:,} more: they are in the atlas")
     for layer, (units, image) in _nonfinite(atlas).items():

@@ -15,14 +15,18 @@ def new_table() -> "Table":
 
 
 def print_table(table: "Table", *, above: Sequence[str] = (), below: Sequence[str] = ()) -> None:
-    """The table between lines of text; where it is wider than the terminal its lines wrap, and no name is cut."""
+    """The table between lines of text; where it is wider than the terminal its lines wrap, and no name is cut.
+
+    One without columns is left out.
+    """
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
     for line in above:
         console.print(Text(line, "italic"), soft_wrap=True)
-    natural = console.measure(table, options=console.options.update(max_width=10_000)).maximum
-    Console(highlight=False, width=max(console.width, natural)).print(table)
+    if table.columns:
+        natural = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+        Console(highlight=False, width=max(console.width, natural)).print(table)
     for line in below:
         console.print(Text(line), soft_wrap=True)

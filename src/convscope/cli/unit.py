@@ -8,7 +8,7 @@ import typer
 from convscope.cli import atlas_options as given
 from convscope.cli import explain_options as sheets
 from convscope.cli import options as opt
-from convscope.cli.outputs import endings_of, name_part, save_as
+from convscope.cli.outputs import endings_of, name_part, save_as, sheets_folder
 from convscope.cli.running import command
 from convscope.cli.unit_asked import Asked
 from convscope.cli.unit_pictures import Again, make_missing
@@ -81,12 +81,10 @@ def unit(
 
     [cyan]convscope unit photos.atlas --deconv[/]   the crops beside their deconvnet pictures, layer by layer
     """
-    from convscope.writing import writable_folder
-
     asked = Asked(tuple(names or ()), units, together, top, deconv, synthetic, steps, partial)
     asked.refuse_contradictions()
     endings = endings_of(save)
-    writable_folder(out)
+    sheets_folder(out)
     opened = given.opened(atlas)
     parts = asked.parts(opened)
     again = Again(opened, model, weights, trust_pickle, device, data)

@@ -30,6 +30,7 @@ def _print_unit(sheet: "Dossier") -> None:
     """Its exemplars, under its figures and over its neighbours."""
     from rich.text import Text
 
+    from convscope.atlases.neighbours import r_words
     from convscope.cli.tables import new_table, print_table
 
     table = new_table()
@@ -39,7 +40,8 @@ def _print_unit(sheet: "Dossier") -> None:
         table.add_row(str(rank), f"{value:.4g}", Text(image), f"{y},{x}")
     near = ", ".join(f"{one.unit.unit} ({r:.2f})" for one, r in sheet.neighbours)
     above = [sheet.unit, " · ".join(sheet.figures.values())]
-    print_table(table, above=above, below=[f"units that go with it: {near}"] if near else [])
+    below = [f"units that go with it: {near}", r_words(sheet.images_compared)] if near else []
+    print_table(table, above=above, below=below)
 
 
 def _print_units(title: str, units: "Sequence[UnitPatches]") -> None:

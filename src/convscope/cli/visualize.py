@@ -9,7 +9,7 @@ import typer
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
 from convscope.cli.films import check_film, film_at, write_film
-from convscope.cli.outputs import endings_of, model_part, name_part, print_written, save_as
+from convscope.cli.outputs import endings_of, model_part, name_part, print_written, save_as, sheets_folder
 from convscope.cli.pairs import WithPairs, pairs_of
 from convscope.cli.recipe_options import chosen, with_recipe
 from convscope.cli.running import SKIPPED, command, say
@@ -132,15 +132,13 @@ def visualize(
 
     [cyan]convscope visualize --layers features.0,features.8,features.18[/]   a row a layer
     """
-    from convscope.writing import writable_folder
-
     asked = Asked(
-        list(units or []), opt.listed(layer), numbers, list(class_ or []), pairs_of(both, "--both"),
+        list(units or []), opt.listed(layer, "--layer"), numbers, list(class_ or []), pairs_of(both, "--both"),
         layers_named(layers), per_layer, variants, diversity, plain, chosen(recipe), animate,
     )  # fmt: skip
     asked.refuse_contradictions()
     endings = endings_of(save)
-    writable_folder(out)
+    sheets_folder(out)
     net_options = (mean, std, trust_pickle, device)
     parts = (asked.in_words, model_part(model, weights), _of_photos(against))
     stem = out / ".".join(part for part in parts if part)

@@ -23,7 +23,8 @@ from typing import IO, Any
 from convscope.dataset.image_sources import SourceImage, counted, short_digest
 from convscope.dataset.zip_members import Member, ZipError, inflated, start_of_data, zip_members
 from convscope.errors import ConvscopeError
-from convscope.network.pictures import SUFFIXES, decode_image, printable
+from convscope.network.picture_folders import printable
+from convscope.network.pictures import SUFFIXES, decode_image
 from convscope.writing import UnwritableError
 
 MAX_BYTES = 1 << 30  # of one member: a picture of 179 megapixels has less

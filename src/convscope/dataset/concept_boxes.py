@@ -1,76 +1,53 @@
 """Boxes of a table as concepts, by the photos' paths.
 
 A CSV with the columns ``path,x0,y0,x1,y1``; x0, y0 is the first pixel and x1, y1 the last, as ImageNet and VOC have
-them, so that a box covers x0 <= x < x1 + 1. The concept is the column ``class``, or else the name of the photo's folder
-in the path. Paths are those of the data's images with more or with fewer folders in front: the rule that fits the first
-photo that the table has holds for all.
+them, so that a box covers x0 <= x < x1 + 1. The concept is the column ``class`` (or ``label``), or else the name of the
+photo's folder in the path. How paths and the data's ids go together is told in ``annotated_paths``; rows of photos that
+the data has not are left out, and so are concepts that only they show.
 
 Memory: the table is held, some 200 bytes a box. A box that leaves its photo is refused: it is of another size of it.
 """
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Bool
 
+from convscope.dataset.annotated_paths import Images, path_rule
 from convscope.dataset.concepts import Grid, Region
-from convscope.errors import ConvscopeError, nearest
+from convscope.errors import ConvscopeError
 from convscope.labels import without_wordnet_number
 
 _COLUMNS = ("path", "x0", "y0", "x1", "y1")
+_CLASS = ("class", "label")
+_COLUMN = " or ".join(map(repr, _CLASS))
+
+_Edges = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """The rows of a table: path -> (concept, x0, y0, x1, y1) each, the last two those of the edges."""
+    """The boxes of the data's photos: id -> (concept, (x0, y0, x1, y1)) each, the last two those of the edges."""
 
     names: Sequence[str]
-    rows: Mapping[str, Sequence[tuple[int, float, float, float, float]]]
+    rows: Mapping[str, Sequence[tuple[int, _Edges]]]
     line: str
     table: str
-    _rule: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
 
     def known(self, image: str) -> bool:
         """Whether the table has a row for the photo."""
-        return self._path(image) is not None
+        return image in self.rows
 
     def regions(self, image: str, grid: Grid) -> list[Region]:
         """One region a concept: the cells in any of its boxes."""
-        path = self._path(image)
-        by_concept: dict[int, list[tuple[float, float, float, float]]] = {}
-        for concept, *edges in self.rows[path] if path is not None else ():
+        by_concept: dict[int, list[_Edges]] = {}
+        for concept, edges in self.rows.get(image, ()):
             self._check(image, edges, grid.photo_size)
-            by_concept.setdefault(concept, []).append((edges[0], edges[1], edges[2], edges[3]))
+            by_concept.setdefault(concept, []).append(edges)
         return [Region(c, _in_boxes(boxes, grid), tuple(boxes)) for c, boxes in by_concept.items()]
-
-    def _path(self, image: str) -> str | None:
-        """The photo's path in the table, by the one rule that holds for all."""
-        for front, dropped in self._rule:
-            path = front + "/".join(image.split("/")[dropped:])
-            return path if path in self.rows else None
-        return None
-
-    def settle(self, images: Iterator[str], folders: Sequence[str]) -> None:
-        """Find how paths of the table and ids of the data go together; ``folders`` lie in front of an id.
-
-        Raises:
-            ConvscopeError: no photo of the data is in the table.
-        """
-        first = ""
-        for image in images:
-            first = first or image
-            for rule in _rules(image, folders):
-                front, dropped = rule
-                if front + "/".join(image.split("/")[dropped:]) in self.rows:
-                    self._rule[:] = [rule]
-                    return
-        raise ConvscopeError(
-            f"{self.table} has no row for any of the photos, such as {first}{nearest(first, self.rows)} "
-            f"(the first that it has is {next(iter(self.rows))})"
-        )
 
     def _check(self, image: str, edges: Sequence[float], photo_size: tuple[int, int]) -> None:
         x0, y0, x1, y1 = edges
@@ -90,44 +67,60 @@ def _in_boxes(boxes: Sequence[tuple[float, float, float, float]], grid: Grid) ->
     return cells & grid.on_photo
 
 
-def _rules(image: str, folders: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """(what is put in front, how many folders are dropped): the plain id, then more folders, then fewer."""
-    yield "", 0
-    for count in range(1, len(folders) + 1):
-        yield "/".join(folders[-count:]) + "/", 0
-    for dropped in range(1, image.count("/") + 1):
-        yield "", dropped
-
-
-def read_boxes(table: Path, images: Iterator[str], folders: Sequence[str] = ()) -> Boxes:
-    """The boxes of a CSV file, seen to go with the data.
+def read_boxes(table: Path, images: Images, folders: Sequence[str] = ()) -> Boxes:
+    """The boxes that a CSV file has of the data.
 
     Args:
-        table: with the columns path,x0,y0,x1,y1 and perhaps class.
-        images: ids of the data, of which the first that the table has tells how paths go together.
+        table: with the columns path,x0,y0,x1,y1 and perhaps class or label.
+        images: gives the ids of the data, by code points.
         folders: the names of the folders that lie above the data, outermost first.
 
     Raises:
-        ConvscopeError: a file that cannot be read, columns that are missing, a box that is none, no photo in common.
+        ConvscopeError: a file that cannot be read, columns that are missing, a box that is none, shares of the photo in
+            place of pixels, no photo in common.
     """
-    names: dict[str, int] = {}
-    rows: dict[str, list[tuple[int, float, float, float, float]]] = {}
-    count = 0
+    by_path = _boxes_by_path(table)
+    rule = path_rule(str(table), by_path, images, folders)
+    found = {image: by_path[path] for image in images() if (path := rule.path(image)) in by_path}
+    used = {concept for each in found.values() for concept, _ in each}
+    names = [name for name in dict.fromkeys(name for each in by_path.values() for name, _ in each) if name in used]
+    numbers = {name: number for number, name in enumerate(names)}
+    rows = {image: [(numbers[name], edges) for name, edges in each] for image, each in found.items()}
+    count = sum(map(len, rows.values()))
+    line = f"{count:,} box{'es' * (count != 1)} of {table.name}"
+    if rule.renamed:
+        line += f", whose paths lie below {rule.front}"
+    return Boxes(tuple(names), rows, line, str(table))
+
+
+def _boxes_by_path(table: Path) -> dict[str, list[tuple[str, _Edges]]]:
+    rows: dict[str, list[tuple[str, _Edges]]] = {}
+    names: dict[str, str] = {}  # one text a concept, not one a row
+    pixels = False
+    first = ""
     for number, row in _csv_rows(table):
-        path = row["path"].strip().replace("\\", "/").removeprefix("./")
-        text = row.get("class", "").strip() or _spoken(PurePosixPath(path).parent.name)
-        if not text:
-            raise ConvscopeError(
-                f"{table}, line {number}: {path!r} lies in no folder that says what the box shows; add a column 'class'"
-            )
-        edges = _edges(row, f"{table}, line {number}")
-        rows.setdefault(path, []).append((names.setdefault(text, len(names)), *edges))
-        count += 1
+        where = f"{table}, line {number}"
+        path = row["path"].strip().replace("\\", "/").removeprefix("./").lstrip("/")
+        edges = _edges(row, where)
+        text = _concept(row, path, where)
+        rows.setdefault(path, []).append((names.setdefault(text, text), edges))
+        first = first or ",".join(row[name] for name in _COLUMNS[1:])
+        pixels |= max(edges) > 2  # the edge after the last pixel
     if not rows:
         raise ConvscopeError(f"{table} has no boxes")
-    boxes = Boxes(tuple(names), rows, f"{count:,} boxes of {table.name}", str(table))
-    boxes.settle(images, folders)
-    return boxes
+    if not pixels:
+        raise ConvscopeError(
+            f"{table}: all boxes lie between 0 and 1, as shares of a photo do (the first is {first}); give the numbers "
+            "of pixels: x0 and x1 times the photo's width, y0 and y1 times its height"
+        )
+    return rows
+
+
+def _concept(row: Mapping[str, str], path: str, where: str) -> str:
+    given = next((text for name in _CLASS if (text := row.get(name, "").strip())), "")
+    if text := given or _spoken(PurePosixPath(path).parent.name):
+        return text
+    raise ConvscopeError(f"{where}: {path!r} lies in no folder that says what the box shows; add a column {_COLUMN}")
 
 
 def _spoken(folder: str) -> str:
@@ -143,7 +136,7 @@ def _csv_rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
             if missing := [name for name in _COLUMNS if name not in has]:
                 raise ConvscopeError(
                     f"{table} has no column {', '.join(map(repr, missing))}; boxes have the columns "
-                    f"{','.join(_COLUMNS)} and perhaps class, this has {','.join(map(str, has)) or 'none'}"
+                    f"{','.join(_COLUMNS)} and perhaps {_COLUMN}, this has {','.join(map(str, has)) or 'none'}"
                 )
             for row in reader:
                 yield reader.line_num, row

@@ -20,6 +20,7 @@ from PIL import Image
 from convscope.dataset.concepts import Grid, Region
 from convscope.errors import ConvscopeError
 
+_SUFFIXES = (".png", ".PNG")
 _GREY_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 
 
@@ -43,11 +44,14 @@ class Masks:
 
     def known(self, image: str) -> bool:
         """Whether there is a mask of the photo."""
-        return self._file(image).is_file()
+        return self._file(image) is not None
 
     def regions(self, image: str, grid: Grid) -> list[Region]:
         """One region a number that occurs within what the network sees."""
-        numbers = mask_numbers(self._file(image))
+        file = self._file(image)
+        if file is None:
+            return []
+        numbers = mask_numbers(file)
         if numbers.shape != grid.photo_size[::-1]:
             (width, height), (rows, columns) = grid.photo_size, numbers.shape
             raise ConvscopeError(f"the mask of {image} is {columns} x {rows} pixels, the photo {width} x {height}")
@@ -69,8 +73,9 @@ class Masks:
     def _concept(self, number: int) -> int:
         return self._numbers.setdefault(number, len(self._numbers))
 
-    def _file(self, image: str) -> Path:
-        return self.folder / Path(image).with_suffix(".png")
+    def _file(self, image: str) -> Path | None:
+        files = ((self.folder / image).with_suffix(suffix) for suffix in _SUFFIXES)
+        return next((file for file in files if file.is_file()), None)
 
 
 def mask_numbers(file: Path) -> Int[np.ndarray, "h w"]:
@@ -104,7 +109,7 @@ def read_masks(folder: Path, names: Path | None = None) -> Masks:
     """
     if not folder.is_dir():
         raise ConvscopeError(f"{folder} is no folder of masks")
-    if next(folder.rglob("*.png"), None) is None:
+    if not any(file.suffix in _SUFFIXES for file in folder.rglob("*")):
         raise ConvscopeError(f"no mask in {folder}: no file name ends in .png")
     return Masks(folder, {} if names is None else _read_names(names))
 

@@ -24,7 +24,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Literal
 
-from convscope.dataset.image_sources import ARCHIVES, ImageSource
+from convscope.dataset.image_sources import ImageSource, without_archive_suffix
 from convscope.errors import ConvscopeError, nearest
 from convscope.labels import ClassNames, Label
 
@@ -165,12 +165,7 @@ def _text(kind: str, name: str, source: ImageSource) -> str:
     path = PurePosixPath(name)
     if kind == "names":
         return path.stem
-    return path.parent.name or _without_suffix(source.name)
-
-
-def _without_suffix(name: str) -> str:
-    suffix = max((each for each in ARCHIVES if name.lower().endswith(each)), key=len, default="")
-    return name[: len(name) - len(suffix)]
+    return path.parent.name or without_archive_suffix(source.name)
 
 
 def _reading(kind: str, source: ImageSource, classes: Sequence[str]) -> Reading:

@@ -5,7 +5,8 @@ own activation at (y, x), all else 0, and cannot leave the receptive box, so the
 
 Sizes differ by orders of magnitude from unit to unit, so each picture has its own scale: 1/2 + R / 2m round grey, m
 the 98th percentile of abs(R) in the box, since patches are looked at small, where fine faint strokes are lost. A
-projection that is zero everywhere has no picture.
+projection that is zero everywhere is grey everywhere. A winner that is not above 0 starts with nothing, relu(A) = 0,
+and has no picture.
 
 Pitfall: where a network goes down by strided convolutions, not by max-pooling, there are no switches, and deep pictures
 show the filters' grid more than the photo (Springenberg et al. 2014, arXiv:1412.6806, section 4).
@@ -27,8 +28,12 @@ from convscope.attribution.deconvolution import deconvnet
 from convscope.attribution.unit_values import unit_axis
 from convscope.dataset.patches import Keep, Photos, PictureRow, Winner, encoded
 from convscope.errors import ConvscopeError
+from convscope.network.evaluation import evaluation
+from convscope.network.graph import backward_rule, deconv
+from convscope.network.layers import run_model
 from convscope.network.loading import Network
-from convscope.network.passes import outputs_of
+from convscope.network.passes import image_leaf, outputs_of
+from convscope.network.taps import tap
 from convscope.network.targets import Unit
 from convscope.render.colour import gradient_picture
 from convscope.render.scale import scale_of
@@ -60,17 +65,50 @@ def deconv_winners(
         on_step: called with (done, all) winners.
 
     Raises:
-        ConvscopeError: as ``deconvnet``; an image that is no longer there; an activation that is not the survey's.
+        ConvscopeError: as ``refuse_undrawable``, before the first picture; an image that is no longer there; an
+            activation that is not the survey's.
     """
-    found = list(winners)
+    found = [winner for winner in winners if winner.value > 0]
+    if found:
+        x = net.input_of(source.read(found[0].image).image)
+        refuse_undrawable(net, x, list(dict.fromkeys(winner.layer for winner in found)), partial=partial)
     done = 0
     for group, x in _batches(net, source, found, batch):
         with refusing_input(net, x):
             values = projections(net, x, group, partial=partial)
-        yield [_row(one, drawn, keep) for one, drawn in zip(group, values, strict=True) if bool(drawn.any())]
+        yield [_row(one, projection, keep) for one, projection in zip(group, values, strict=True)]
         done += len(group)
         if on_step is not None:
             on_step(done, len(found))
+
+
+def refuse_undrawable(
+    net: Network, x: Float[Tensor, "b c H W"], layers: Sequence[str], *, partial: bool = False
+) -> None:
+    """One pass, that tells of all these layers whether they can have deconvnet pictures.
+
+    Raises:
+        ConvscopeError: a layer that keeps its positions as tokens, or a graph below it that ``deconvnet`` refuses.
+    """
+    with refusing_input(net, x), evaluation(net.module):
+        image, inputs = image_leaf(x, 0)
+        with tap(net.module, *layers, stop=True) as seen:
+            run_model(net.module, inputs)
+        for layer in layers:
+            _refuse_tokens(seen[layer], x, layer)
+            try:
+                with backward_rule(seen[layer], deconv, to=image, partial=partial):
+                    pass
+            except ConvscopeError as error:
+                raise ConvscopeError(f"no deconvnet pictures of {layer!r}: {error}") from error
+
+
+def _refuse_tokens(activation: Tensor, x: Tensor, layer: str) -> None:
+    if activation.ndim not in (2, 4) or unit_axis(activation, (x.shape[2], x.shape[3]), layer) != 1:
+        raise ConvscopeError(
+            f"layer {layer!r} keeps its positions as tokens, {tuple(activation.shape)}: a deconvnet picture starts at "
+            "a position of a map, so name a layer that gives (b, c, h, w)"
+        )
 
 
 def projections(
@@ -87,11 +125,7 @@ def projections(
 def _positions(net: Network, x: Tensor, layer: str, winners: Sequence[Winner]) -> list[Unit]:
     """The neurons that won, seen to have the values that they won by."""
     activation = outputs_of(net.module, x, layer)[layer]
-    if activation.ndim not in (2, 4) or unit_axis(activation, (x.shape[2], x.shape[3]), layer) != 1:
-        raise ConvscopeError(
-            f"layer {layer!r} keeps its positions as tokens, {tuple(activation.shape)}: a deconvnet picture starts at "
-            "a position of a map, so name a layer that gives (b, c, h, w)"
-        )
+    _refuse_tokens(activation, x, layer)
     units: list[Unit] = []
     for image, one in enumerate(winners):
         place = () if activation.ndim == 2 else (one.y, one.x)

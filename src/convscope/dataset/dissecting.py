@@ -59,6 +59,7 @@ def dissect_layers(
     if not isinstance(net.preprocess, Preprocess):
         grid_of(net.preprocess, (1, 1), (1, 1))  # refused before anything is run
     check_level(level)
+    _refuse_unannotated(concepts, source)
     tails = upper_quantiles(net, source, layers, batch=batch, skipped=skipped, on_image=on_image)
     levels = {layer: tail.compute(level) for layer, tail in tails.items()}
     found = {layer: _Found(Overlaps(tail.units), Exemplars(top)) for layer, tail in tails.items()}
@@ -113,6 +114,14 @@ def _annotations(net: Network, concepts: Concepts, photos: PhotoBatch, skipped: 
         except ConvscopeError as error:
             skipped(name, str(error))
     return seen
+
+
+def _refuse_unannotated(concepts: Concepts, source: ImageSource) -> None:
+    """Before the first pass: only names are looked at."""
+    if not any(map(concepts.known, source.names())):
+        first = next(iter(source.names()))
+        none = f"none has the name of one of the {source.line()}"
+        raise ConvscopeError(f"{concepts.line}: {none}, such as {first}")
 
 
 def _refuse_nothing(concepts: Concepts, source: ImageSource, annotated: int, misfit: str) -> None:

@@ -22,8 +22,9 @@ Two passes over the data: T_k has to be known before any M_k is. Memory: counts 
 concept; nothing grows with the images.
 
 Pitfalls: IoU punishes a unit for being precise: one that marks the dog's head of every dog box has a small one, which
-``precision`` (the share of M_k that lies in L_c) tells apart. A concept of 1 % of all pixels and a region of 0.5 %
-cannot reach more than 0.5.
+``precision`` (the share of M_k that lies in L_c) tells apart. And it is never more than the smaller area over the
+larger: a concept of 1 % of all pixels and a region of 0.5 % cannot reach more than 0.5, and one of more than
+0.005 / 0.04 = 12.5 % has no detector at all, see ``out_of_reach``.
 """
 
 import math
@@ -85,6 +86,13 @@ class LayerDissection:
         iou, best = self.iou, self.best
         found = [(unit, int(c), float(iou[unit, c])) for unit, c in enumerate(best) if iou[unit, c] > least]
         return sorted(found, key=lambda each: (-each[2], each[0]))
+
+    def out_of_reach(self, least: float = LEAST_IOU) -> dict[int, float]:
+        """Concepts of which no unit can be a detector, and the largest IoU that areas allow: see the pitfalls."""
+        units = self.unit_areas[:, None]
+        smaller, larger = np.minimum(units, self.concept_areas), np.maximum(units, self.concept_areas)
+        most = (smaller / np.maximum(larger, 1)).max(0)
+        return {int(c): float(most[c]) for c in np.flatnonzero((most <= least) & (self.concept_areas > 0))}
 
 
 class Overlaps:

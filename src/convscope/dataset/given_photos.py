@@ -6,8 +6,9 @@ PIL image, a uint8 array (H, W, 3), a uint8 tensor (c, H, W), or a float tensor 
 network wants it. A label is a text, or a number that the Dataset's ``classes`` names; without those it is the network's
 class of that number.
 
-Labels are taken from ``targets`` where the Dataset has that (torchvision's do), for otherwise every item has to be made
-once to know them. A Dataset is asked by one thread at a time, since few are safe to share; a list by all.
+Labels are read where they lie: in the list, or in ``targets`` where the Dataset has that (torchvision's do). Otherwise
+every item has to be made once to know its label, and what is remembered of it is a number of four bytes. A Dataset is
+asked by one thread at a time, since few are safe to share; a list by all.
 """
 
 import os
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ from convscope.dataset.image_sources import SourceImage, counted, short_digest
 from convscope.errors import ConvscopeError
 from convscope.network.pictures import decode_image, read_image
 
-_NO_LABEL = ""
+_UNASKED = -1
 
 
 @runtime_checkable
@@ -43,7 +45,9 @@ class GivenPhotos:
         self.place = place
         self.name = name or ("the given photos" if isinstance(items, list | tuple) else type(items).__name__)
         self._digits = max(6, len(str(max(0, len(items) - 1))))
-        self._labels: dict[int, str] = {}
+        self._texts: list[str] = []  # every label once, and its number
+        self._numbers: dict[str, int] = {}
+        self._labels = np.empty(0, np.int32)  # the number of each item's label; made when one is asked for
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -93,18 +97,30 @@ class GivenPhotos:
 
     def label(self, name: str) -> str | None:
         """The item's own label."""
-        number = int(name)
-        targets = getattr(self.items, "targets", None)
-        if number not in self._labels:
-            if targets is not None and len(targets) == len(self.items):
-                given = targets[number]
-            else:
-                try:
-                    given = self._item(name)[1]
-                except ConvscopeError:  # a picture that cannot be made has no label either
-                    given = None
-            self._labels[number] = self._text(given)
-        return self._labels[number] or None
+        number, targets = int(name), getattr(self.items, "targets", None)
+        if targets is not None and len(targets) == len(self.items):
+            return self._text(targets[number]) or None
+        if isinstance(self.items, list | tuple):
+            return self._text(self._label_of(name)) or None
+        return self._remembered(number, name) or None
+
+    def _remembered(self, number: int, name: str) -> str:
+        if not len(self._labels):
+            self._labels = np.full(len(self.items), _UNASKED, np.int32)
+        if self._labels[number] == _UNASKED:
+            text = self._text(self._label_of(name))
+            if text not in self._numbers:
+                self._numbers[text] = len(self._texts)
+                self._texts.append(text)
+            self._labels[number] = self._numbers[text]
+        return self._texts[self._labels[number]]
+
+    def _label_of(self, name: str) -> Any:
+        """The label that comes with the picture, as it is given."""
+        try:
+            return self._item(name)[1]
+        except ConvscopeError:  # a picture that cannot be made has no label either
+            return None
 
     def _item(self, name: str) -> tuple[Any, Any]:
         """(picture, label or None)."""
@@ -120,8 +136,9 @@ class GivenPhotos:
                 ) from error
 
     def _text(self, label: Any) -> str:
+        """In words; empty where there is none."""
         if label is None:
-            return _NO_LABEL
+            return ""
         if isinstance(label, str):
             return label
         try:

@@ -7,12 +7,9 @@ r"""Where a survey's images come from: one small interface over folders, archive
 
 An id is the image's POSIX path relative to the folder or archive, ``train/tabby/12.jpg``, and ``000012`` in a data set
 or a list. Ids come by their code points, so that an image's number does not depend on the file system, the archive's
-order or who asks. A folder is walked with one folder's names in memory at a time: sorted with ``/`` put after the names
-of folders, depth first, they come in the order of the whole paths ("a.jpg" < "a/b.jpg", for "." < "/"). Names that are
-no UTF-8 have the stray bytes written as ``\xe9``, so that every id can be printed, stored and given back.
-
-What is an image is told by the suffix (``pictures.SUFFIXES``); names that begin with a dot are left out, and so are
-links that leave the folder. Whatever then cannot be decoded is for the survey to leave out and list.
+order or who asks. A folder is walked with one folder's names in memory at a time (``network.picture_folders``, which
+also says what in it is no photo). Names that are no UTF-8 have the stray bytes written as ``\xe9``, so that every id
+can be printed, stored and given back. What cannot be decoded is for the survey to leave out and list.
 """
 
 import hashlib
@@ -26,7 +23,8 @@ from typing import Protocol, runtime_checkable
 from PIL import Image
 
 from convscope.errors import ConvscopeError
-from convscope.network.pictures import SUFFIXES, decode_image, image_names, is_atlas, missing
+from convscope.network.picture_folders import image_names, is_atlas, made_note
+from convscope.network.pictures import SUFFIXES, decode_image, missing
 
 DIGEST_BYTES = 16
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -122,6 +120,12 @@ def _source_at(path: Path, besides: Path | None) -> ImageSource:
     raise ConvscopeError(f"{path} holds no images; data is {FORMS}")
 
 
+def notes_of(source: ImageSource) -> tuple[str, ...]:
+    """What a user should know of a folder that was walked through: what in it is not taken for photos."""
+    made = source.made if isinstance(source, ImageFolder) else ()
+    return (made_note(made),) if made else ()
+
+
 def short_digest(content: bytes) -> bytes:
     """The first 16 bytes of the SHA-256."""
     return hashlib.sha256(content).digest()[:DIGEST_BYTES]
@@ -134,6 +138,7 @@ class ImageFolder:
     folder: Path
     besides: Path | None = None
     _count: int | None = field(default=None, init=False, repr=False)
+    _made: dict[str, None] = field(default_factory=dict[str, None], init=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -145,6 +150,11 @@ class ImageFolder:
         """The folder's absolute path."""
         return str(self.folder)
 
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The folders of convscope's results that the last walk left out."""
+        return tuple(self._made)
+
     def line(self) -> str:
         """``200 photos in imagenet_photos``."""
         if self._count is None:
@@ -154,11 +164,9 @@ class ImageFolder:
     def names(self) -> Iterator[str]:
         """Relative POSIX paths by code points."""
         count = 0
-        for name in image_names(self.folder, besides=self.besides):
+        for name in image_names(self.folder, besides=self.besides, on_made=self._made.setdefault):
             count += 1
             yield name
-        if not count:
-            raise ConvscopeError(f"no picture in the folder {self.folder}: no file name ends in {', '.join(SUFFIXES)}")
         self._count = count
 
     def read(self, name: str) -> SourceImage:
@@ -196,6 +204,12 @@ class ImageFolder:
         if "\\x" in name and not path.exists():
             return self.folder / os.fsdecode(stray_bytes(name))
         return path
+
+
+def without_archive_suffix(name: str) -> str:
+    """``photos.tar.gz`` -> ``photos``; any other name as it is."""
+    suffix = max((each for each in ARCHIVES if name.lower().endswith(each)), key=len, default="")
+    return name[: len(name) - len(suffix)]
 
 
 def counted(count: int, where: str) -> str:

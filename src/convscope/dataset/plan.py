@@ -116,7 +116,7 @@ class Plan:
     def write(self, folder: Path) -> "Plan":
         """Write ``plan.json`` into the folder that already has the list of images. Raises UnwritableError."""
         fields = {name: value for name, value in asdict(self).items() if name != "folder"}
-        write_file(folder / PLAN, json.dumps(fields, indent=1).encode())
+        write_file(folder / PLAN, json.dumps(fields, indent=1).encode(), synced=True)
         return replace(self, folder=folder)
 
     @classmethod

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from convscope.dataset.chosen_layers import RunLayer, choose_layers, run_layers
 from convscope.dataset.data_labels import DataLabels, data_labels
-from convscope.dataset.image_sources import ImageSource
+from convscope.dataset.image_sources import ImageSource, notes_of
 from convscope.dataset.mean_patterns import CELLS
 from convscope.dataset.plan import IMAGES, OFFSETS, PLAN, Plan
 from convscope.errors import ConvscopeError
@@ -68,7 +68,8 @@ def make_plan(net: Network, source: ImageSource, folder: Path, **asked: Unpack[A
     settings, found = _settings(net, source, **asked)
     (folder / PLAN).unlink(missing_ok=True)  # never an old plan beside a new list
     count, digest = _write_images(folder, source, found, settings.shard_size)
-    return replace(settings, images=count, images_digest=digest).write(folder), (found.note,) if found.note else ()
+    plan = replace(settings, images=count, images_digest=digest).write(folder)
+    return plan, (*notes_of(source), *((found.note,) if found.note else ()))
 
 
 def planned_settings(net: Network, source: ImageSource, **asked: Unpack[Asked]) -> Plan:
@@ -92,7 +93,7 @@ def _settings(
     _refuse_small(
         top=top, per_image=per_image, batch=FEWEST if batch is None else batch, shard=shard, features=features
     )
-    x = _first_input(net, source)
+    x = first_input(net, source)
     batch = min(MOST, max(FEWEST, NUMBERS // x.numel())) if batch is None else batch
     chosen = choose_layers(net.module, run_layers(net.module, x), layers)
     found = data_labels(source, net.classes, labels)
@@ -130,7 +131,8 @@ def _refuse_small(**numbers: int) -> None:
             raise ConvscopeError(f"{name}={number}: at least 1")
 
 
-def _first_input(net: Network, source: ImageSource) -> Tensor:
+def first_input(net: Network, source: ImageSource) -> Tensor:
+    """The network's input of the first image that can be used. Raises ConvscopeError where none can."""
     first, count = "", 0
     for name in source.names():
         try:
@@ -157,7 +159,7 @@ def _pattern_layers(
 def _write_images(folder: Path, source: ImageSource, labels: DataLabels, shard: int) -> tuple[int, str]:
     """Write the list of images; how many, and the digest of their ids and labels."""
     digest, offsets, at, count = hashlib.sha256(), [0], 0, 0
-    with file_aside(folder / IMAGES) as file:
+    with file_aside(folder / IMAGES, synced=True) as file:
         for name in source.names():
             label = labels.number(name)
             line = json.dumps([name, label, *source.facts(name)]).encode() + b"\n"
@@ -168,6 +170,6 @@ def _write_images(folder: Path, source: ImageSource, labels: DataLabels, shard: 
                 offsets.append(at)
     if count % shard:
         offsets.append(at)
-    with file_aside(folder / OFFSETS) as file:
+    with file_aside(folder / OFFSETS, synced=True) as file:
         file.write(np.array(offsets, "<u8").tobytes())
     return count, digest.hexdigest()[:16]

@@ -1,11 +1,11 @@
-"""Pooled features straight from photos: the mean of every unit of a layer over its map, one row an image.
+"""Pooled features straight from photos: the mean of every unit of some layers over its map, one row an image.
 
 As a survey keeps them: of at most ``most`` images, those whose number is a multiple of ceil(n / most), so that the
 sample is spread over all folders, and the mean of each map's finite values, NaN where a map has none. What cannot be
 read, or what the network does not take, is left out and told.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -22,14 +22,14 @@ MOST = 4096
 def pooled_features(
     net: Network,
     source: ImageSource,
-    layer: str,
+    layers: Sequence[str],
     *,
     skipped: Told,
     most: int = MOST,
     batch: int = 16,
     on_step: Callable[[int, int], None] | None = None,
-) -> tuple[list[str], Float[np.ndarray, "n u"]]:
-    """The ids of a sample of the images, and their features, float32.
+) -> tuple[list[str], dict[str, Float[np.ndarray, "n u"]]]:
+    """The ids of a sample of the images, and their features by layer, float32: one pass for all layers.
 
     Raises:
         ConvscopeError: no such layer, no image that can be used, ``most`` below 1.
@@ -40,13 +40,14 @@ def pooled_features(
     stride = -(-every // most)
     sampled = {name for number, name in enumerate(source.names()) if number % stride == 0}
     names: list[str] = []
-    rows: list[Float[np.ndarray, "b u"]] = []
+    rows: dict[str, list[Float[np.ndarray, "b u"]]] = {layer: [] for layer in layers}
     told = FirstTold(skipped)
-    for photos, maps in photo_passes(net, source, [layer], batch=batch, skipped=told, wanted=sampled.__contains__):
+    for photos, maps in photo_passes(net, source, layers, batch=batch, skipped=told, wanted=sampled.__contains__):
         names += photos.names
-        rows.append(read_units(maps[layer], photos.input_size, layer).pooled)
+        for layer, kept in rows.items():
+            kept.append(read_units(maps[layer], photos.input_size, layer).pooled)
         if on_step is not None:
             on_step(len(names), len(sampled))
     if not names:
         raise told.nothing_left(source)
-    return names, np.concatenate(rows)
+    return names, {layer: np.concatenate(kept) for layer, kept in rows.items()}

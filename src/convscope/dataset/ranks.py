@@ -138,6 +138,11 @@ def ranks() -> Ranks | None:
     return Ranks(rank, world, board)
 
 
+def is_torchrun() -> bool:
+    """Whether torchrun started this process, also as the only one: it takes every exit code but 0 for a crash."""
+    return "TORCHELASTIC_RUN_ID" in os.environ  # as torch.distributed.is_torchelastic_launched
+
+
 def local_device() -> str | None:
     """The GPU of this rank, where torchrun started several on this machine; None otherwise."""
     place = _number("LOCAL_RANK")

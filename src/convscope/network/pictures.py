@@ -16,10 +16,9 @@ A picture is read as a person sees it, 8-bit RGB:
 """
 
 import io
-import os
 import threading
 import warnings
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,71 +65,6 @@ def _read(source: object) -> Image.Image:
         f"cannot read a picture from a {type(source).__name__}; give a path, a PIL image, "
         "or a uint8 array of shape (H, W, 3)"
     )
-
-
-def find_images(folder: Path) -> list[Path]:
-    """The files below ``folder`` that are pictures by their name, sorted by the code points of their relative path.
-
-    A link to a file is followed where it stays inside the folder; linked folders are not entered (what they show is
-    either found under its own name or lies outside). Names that begin with a dot are left out: they are thumbnails
-    and resource forks. Raises :class:`ConvscopeError` where there is no such folder or no picture in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ConvscopeError(f"{folder} is not a folder" if folder.exists() else missing(folder, "folder"))
-    found = [folder / path for path in _image_paths(str(folder), folder.resolve(), None)]
-    if not found:
-        raise ConvscopeError(f"no picture in the folder {folder}: no file name ends in {', '.join(SUFFIXES)}")
-    return found
-
-
-def image_names(folder: Path, *, besides: Path | None = None) -> Iterator[str]:
-    r"""The same files by their relative POSIX path, one folder's names in memory at a time; none are no error.
-
-    Not those below ``besides``, nor those of an atlas that lies among them. Bytes of a name that are no UTF-8 are
-    written as ``\xe9``.
-    """
-    without = None if besides is None else besides.resolve()
-    for path in _image_paths(str(folder), folder.resolve(), without):
-        yield printable(path)
-
-
-def printable(name: str) -> str:
-    r"""A file's name with its bytes that are no UTF-8 written as ``\xe9``."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def is_atlas(names: Collection[str]) -> bool:
-    """Whether these are the names in an atlas, finished or not: what it has cut out of photos are no photos."""
-    return "manifest.json" in names and "plan.json" in names
-
-
-def _image_paths(folder: str, inside: Path, without: Path | None, above: str = "") -> Iterator[str]:
-    entries = _visible_entries(folder)
-    if is_atlas({name for name, _ in entries}):
-        return
-    for name, entry in entries:
-        if name.endswith("/"):
-            if without is None or Path(entry.path).resolve() != without:
-                yield from _image_paths(entry.path, inside, without, above + name)
-        elif name.lower().endswith(SUFFIXES) and entry.is_file() and _stays(entry, inside):
-            yield above + name
-
-
-def _visible_entries(folder: str) -> list[tuple[str, "os.DirEntry[str]"]]:
-    """What lies in one folder, with ``/`` after the names of folders: whole paths then come in order, depth first."""
-    try:
-        with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
-    except OSError as error:
-        raise ConvscopeError(f"cannot look into the folder {error.filename}: {error.strerror}") from error
-    named = [(f"{e.name}/" if e.is_dir(follow_symlinks=False) else e.name, e) for e in visible]
-    return sorted(named, key=lambda item: printable(item[0]))
-
-
-def _stays(entry: "os.DirEntry[str]", inside: Path) -> bool:
-    """No link, or one to a file of the folder: resolving every path would cost a second for 20,000 of them."""
-    return not entry.is_symlink() or Path(entry.path).resolve().is_relative_to(inside)
 
 
 def _read_file(path: Path) -> Image.Image:

@@ -2,10 +2,12 @@
 
     {"format": "convscope atlas", "schema": 1, "state": "unfinished", "plan": fingerprint, "about": {...}}
 
-It is written with the plan, and again, whole, when the tables are in their place: a folder says ``finished`` only then.
+It is written with the plan, and again, whole, when the tables are in their place: a folder says ``finished`` only then,
+and only when everything else in it is on the disk.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +39,8 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> Path:
     """Write it into the atlas's folder, at once. Raises UnwritableError."""
+    if manifest.is_finished and hasattr(os, "sync"):
+        os.sync()  # thousands of pictures: one by one it would take as long as drawing them
     whole = {
         "format": _FORMAT,
         "schema": manifest.schema,
@@ -44,7 +48,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
         "plan": manifest.plan,
         "about": dict(manifest.about),
     }
-    return write_file(folder / MANIFEST, json.dumps(whole, indent=1).encode())
+    return write_file(folder / MANIFEST, json.dumps(whole, indent=1).encode(), synced=True)
 
 
 def read_manifest(folder: Path) -> Manifest | None:

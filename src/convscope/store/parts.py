@@ -3,7 +3,8 @@
     parts/00012.safetensors     8 bytes length, a JSON header, the tensors' bytes (the safetensors format)
     header["__metadata__"]      {"part": '{"number": 12, "plan": fingerprint, "sha256": of all the rest}'}
 
-A part is written beside its place and renamed into it, so that a process that is killed leaves no half of one. The
+A part is written beside its place, forced to the disk and renamed into its place, so that a process that is killed, or
+a power cut, leaves no half of one. The
 checksum covers names, types, shapes and bytes; a part that does not agree with it (a damaged disk, a file cut off), or
 that another plan made, is as good as missing and is computed again. ``present`` verifies each file once; ``read_part``
 of a prefix then maps the file and copies only those tensors, so that the reduction can go layer by layer.
@@ -46,7 +47,7 @@ def write_part(folder: Path, number: int, tensors: Mapping[str, np.ndarray], pla
     header = json.dumps({"__metadata__": {"part": json.dumps(about)}, **entries}).encode()
     header += b" " * (-len(header) % 8)  # the tensors begin at a multiple of 8
     path = part_path(folder, number)
-    with file_aside(path) as file:
+    with file_aside(path, synced=True) as file:
         file.write(struct.pack("<Q", len(header)) + header)
         file.write(data)
     return path

@@ -1,6 +1,6 @@
 """Pictures of an atlas as files named by their content: ``images/ab/abcdef....webp``.
 
-The name is the first 32 hex digits of the SHA-256 of the bytes. A picture that is there already is not written again,
+The name is the first 32 hex digits of the SHA-256 of the bytes. A picture that is there and whole is not written again,
 so that a run that was broken off goes on where it stopped, equal pictures are kept once, and several threads or runs
 may write at the same time: whatever has the name has the content.
 """
@@ -27,7 +27,7 @@ def keep_picture(folder: Path, content: bytes) -> str:
     digest = hashlib.sha256(content).hexdigest()[:32]
     name = f"{digest[:2]}/{digest}.webp"
     path = folder / IMAGES / name
-    if not path.is_file():
+    if not path.is_file() or path.read_bytes() != content:  # a power cut may have left an empty file of that name
         write_file(path, content)
     return name
 

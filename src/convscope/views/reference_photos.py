@@ -18,7 +18,8 @@ from convscope.answers import Photo, refusing_input
 from convscope.attribution.unit_values import UnitMaxima, UnitMeans
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
-from convscope.network.pictures import find_images, read_image
+from convscope.network.picture_folders import find_images
+from convscope.network.pictures import read_image
 from convscope.network.targets import Unit
 from convscope.stamps import pixels_hash
 

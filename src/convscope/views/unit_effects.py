@@ -196,6 +196,12 @@ def check_request(
         raise ConvscopeError(f"mode {mode!r} takes {what} from photos: give a folder of them (--data, or data=)")
     if mode == "zero" and (data is not None or most is not None):
         raise ConvscopeError("data (and most of it) changes nothing for mode 'zero'; it is for mean and resample")
+    if layer is not None and not units and not most_important:
+        raise ConvscopeError(
+            f"layer {layer!r} names no units: of a picture give --unit {layer}:3,7 or {layer}:all (units=), or "
+            "--most-important (most_important=True); all units of a layer are ranked over a data set, a folder without "
+            "--each"
+        )
     if most_important == bool(units):
         raise ConvscopeError(
             "both --unit and --most-important were given: name units, or ask for the most important ones"
