@@ -5,8 +5,8 @@ taken while its numbers are at hand. numpy and torch go over them once for each 
 that is compiled does it once (``benchmarks/survey_pass.py``).
 
 The maps are a matrix A ``(n, u)`` an image, the units side by side (channels last, as convolutions leave them on a
-CPU). Rows of u numbers may be short, so k positions are one row of ``k u``, about ``WIDE`` numbers, each with figures
-of its own that stay in the first cache; after ``ROWS`` rows they are folded to u.
+CPU). Rows of u numbers may be short, so k positions are one row of ``k u``, at most about ``WIDE`` numbers, each with
+figures of its own that stay in the first cache; after ``ROWS`` rows they are folded to u.
 
 Rounding: sums are in float32 for at most ``ROWS`` numbers one after the other, and in float64 beyond that, always in
 the same order: equal maps give equal bits. ``sum A^2 - n mean^2`` cancels where the mean is much larger than the
@@ -14,6 +14,7 @@ deviation, and says nothing where a value is not finite: of such a map everythin
 in float64 and in two passes.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from convscope.dataset.compiled import compiled
 
-WIDE = 256  # numbers; with fewer the folding costs more, with many the figures leave the first cache
+WIDE = 256  # numbers; of more the figures leave the first cache
 ROWS = 255  # an odd number
 CANCELLED = 2.0**-6  # of the squares: six of float32's 24 bits are gone
 
@@ -56,22 +57,31 @@ def map_sums(maps: Array) -> Sums:
 def for_all_maps(maps: Array, extremes: Array, means: Array, counts: Array) -> None:
     """Fill in what ``Sums`` names, in its order."""
     b, n, u = maps.shape
+    safe = np.empty(u, np.bool_)
     for i in range(b):
-        high, low = extremes[:, i]
-        mean, m2, rectified = means[:, i]
-        place, positive, nans, infinities = counts[:, i]
+        high, low = extremes[0, i], extremes[1, i]
+        mean, m2, rectified = means[0, i], means[1, i], means[2, i]
+        place, positive, nans, infinities = counts[0, i], counts[1, i], counts[2, i], counts[3, i]
         numbers = maps[i].reshape(n * u)
         _sweep(numbers, high, low, mean, m2, rectified, place, positive)
+        _finish(n, mean, m2, rectified, safe)
         nans[:], infinities[:] = 0, 0
         for c in range(u):
-            total, squares = mean[c], m2[c]
-            mean[c], m2[c], rectified[c] = total / n, squares - total * total / n, rectified[c] / n
-            if n == 1:  # a single position deviates from nothing
-                m2[c] = squares - squares
-            if not m2[c] - CANCELLED * squares * (n > 1) >= 0:  # nor is NaN, which inf - inf is
+            if not safe[c]:
                 high[c], place[c], low[c], mean[c], m2[c], rectified[c], positive[c], nans[c], infinities[c] = _again(
                     numbers[c::u]
                 )
+
+
+@compiled
+def _finish(n: int, mean: Array, m2: Array, rectified: Array, safe: Array) -> None:
+    """From sums of n values, of their squares, and of those above 0; ``safe`` where m2 has not cancelled."""
+    for c in range(len(mean)):
+        squares = m2[c]
+        m2[c] = squares - mean[c] * mean[c] / n if n > 1 else squares - squares  # NaN where inf - inf, too
+        safe[c] = m2[c] >= (CANCELLED * squares if n > 1 else 0.0)
+        mean[c] /= n
+        rectified[c] /= n
 
 
 @compiled
@@ -83,9 +93,10 @@ def _sweep(
     n = len(numbers) // u
     high[:], low[:], places[:] = -np.inf, np.inf, -1
     total[:], squares[:], above[:], positive[:] = 0, 0, 0, 0
+    k = max(1, min(WIDE // u, int(math.sqrt(n / u))))  # positions a row: few rows, and few figures to fold
     first = 0
     while first < n:
-        across = min(max(1, WIDE // u), n - first)  # positions a row; the last row is shorter
+        across = min(k, n - first)  # the last row is shorter
         down = min(ROWS, (n - first) // across)
         down -= 1 - down % 2  # rows go in pairs, after the first
         figures = _of_columns(numbers[first * u : (first + down * across) * u], down)
@@ -142,14 +153,14 @@ def _fold(
     sums, products, rectified, counts, lows, highs, rows = figures
     u = len(low)
     for q in range(across):
+        here = slice(q * u, (q + 1) * u)
+        total += sums[here]
+        squares += products[here]
+        above += rectified[here]
+        positive += counts[here]
+        np.minimum(low, lows[here], low)
         for c in range(u):
-            j = q * u + c
-            total[c] += sums[j]
-            squares[c] += products[j]
-            above[c] += rectified[j]
-            positive[c] += counts[j]
-            low[c] = min(low[c], lows[j])
-            v, place = highs[j], first + np.int64(rows[j]) * across + q
+            v, place = highs[q * u + c], first + np.int64(rows[q * u + c]) * across + q
             better = (v > high[c]) | ((v == high[c]) & (place < places[c]))
             high[c] = v if better else high[c]
             places[c] = place if better else places[c]
