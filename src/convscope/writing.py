@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside their place, then renamed into it."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -52,6 +53,54 @@ def file_aside(path: Path, *, synced: bool = False) -> Generator[BinaryIO]:
             raise
     except OSError as error:
         raise UnwritableError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def remove_asides(folder: Path) -> None:
+    """Delete the files that killed processes left half written in a folder; only while no other writes there."""
+    for path in folder.glob(".*.*"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_aside(path: Path, mark: str) -> Generator[Path]:
+    """A folder to fill that takes its place when the block ends, and not if the block fails.
+
+    ``mark`` is a file that every such folder has: one that is there already is replaced where it has it.
+
+    Raises:
+        UnwritableError: another folder or a file has the name, or it cannot be written there; what was there stays.
+    """
+    try:
+        if path.exists() and not (path / mark).is_file():
+            raise UnwritableError(f"cannot write {path}: something else is there, a folder without {mark}, or a file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            yield aside
+            aside.chmod(0o777 & ~_umask())
+            _put_in_place(aside, path)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise UnwritableError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _put_in_place(new: Path, path: Path) -> None:
+    """A folder that has files cannot be renamed over: the old one steps aside first, and back if that fails."""
+    if not path.exists():
+        new.rename(path)
+        return
+    old = new.with_name(f"{new.name}.old")
+    path.rename(old)
+    try:
+        new.rename(path)
+    except BaseException:
+        if not path.exists():
+            old.rename(path)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _umask() -> int:

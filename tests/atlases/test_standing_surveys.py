@@ -78,6 +78,19 @@ def test_a_kill_while_the_old_parts_are_deleted_leaves_what_resume_goes_on_with(
     assert differing(contents(out), contents(finished)) == []
 
 
+def test_what_killed_runs_left_half_written_is_not_in_the_finished_atlas(
+    net: cs.Network, photos: Path, finished: Path, tmp_path: Path
+) -> None:
+    """Oracle: the files of an unbroken survey."""
+    out = tmp_path / "x.atlas"
+    with pytest.raises(StoppedError):
+        cs.survey(net, photos, out, on_step=stopping(14), threads=1, **SMALL)
+    for name in (".features.safetensors.e3_p2new", ".manifest.json.abc", ".mean_patterns.safetensors.x"):
+        (out / name).write_bytes(b"half")
+    cs.survey(net, photos, out, resume=True, **SMALL)
+    assert {p.name for p in out.iterdir()} == {p.name for p in finished.iterdir()}
+
+
 # ---- a finished one
 
 
