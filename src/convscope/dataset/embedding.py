@@ -17,6 +17,7 @@ al. 2016); classes that part on the page part in the layer, not the reverse. ``n
 the layer knows is left: the share of an image's nearest that are of its class, before and after.
 """
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ EMBEDDINGS = ("pca", "t-sne", "umap")
 PERPLEXITY, NEIGHBOURS, MIN_DISTANCE = 30, 15, 0.1  # the papers' usual values
 _COMPONENTS = 50  # van der Maaten & Hinton 2008
 _START = 1e-4  # the deviation that t-SNE begins with
+_EXAGGERATION = 12  # of its first steps, van der Maaten 2014; both programs' own
 _ROWS_AT_ONCE = 512
 
 
@@ -53,6 +55,7 @@ def embed(
     perplexity: int | float | None = None,
     neighbours: int = NEIGHBOURS,
     min_distance: int | float = MIN_DISTANCE,
+    start: Float[np.ndarray, "m 2"] | None = None,
 ) -> Projection:
     """Two numbers for each image.
 
@@ -63,21 +66,25 @@ def embed(
         perplexity: of t-SNE, about how many neighbours an image has; None is 30, or a third of few images.
         neighbours: of UMAP.
         min_distance: of UMAP, how close points may come.
+        start: the map (n, 2), of other features of these images, that t-SNE begins at as it is, in place of the
+            PCA's, and without its early exaggeration, which can forget the order.
 
     Raises:
         ConvscopeError: another method, fewer than 3 images, images that are all alike, numbers that are not finite,
-            more neighbours than there are images, a package that is not installed.
+            more neighbours than there are images, a start of other images, a package that is not installed.
     """
     if method not in EMBEDDINGS:
         raise ConvscopeError(
             f"no embedding {method!r}{nearest(method, EMBEDDINGS)} (there are {', '.join(EMBEDDINGS)})"
         )
     values = _checked(features)
+    if start is not None:
+        _check_start(start, len(values), method)
     if method == "pca":
         points, shares = pca(values)
         return Projection(points, method, {"method": "PCA"}, (float(shares[0]), float(shares[1])))
     if method == "t-sne":
-        return _t_sne(values, seed, _perplexity(perplexity, len(values)))
+        return _t_sne(values, seed, _perplexity(perplexity, len(values)), start)
     if not 2 <= neighbours < len(values):
         raise ConvscopeError(
             f"neighbours={neighbours}: UMAP looks at 2 or more neighbours of an image, and fewer than the "
@@ -97,6 +104,15 @@ def _checked(features: Float[np.ndarray, "n u"]) -> Float[np.ndarray, "n u"]:
     if not np.ptp(values, axis=0).any():
         raise ConvscopeError(f"all {len(values)} images have the same features: there is nothing to lay out")
     return values
+
+
+def _check_start(start: Float[np.ndarray, "m 2"], images: int, method: str) -> None:
+    if method != "t-sne":
+        raise ConvscopeError(f"a start is for t-sne; {method} begins nowhere, or forgets where")
+    if len(start) != images or not np.isfinite(start).all() or not np.ptp(start, axis=0).any():
+        raise ConvscopeError(
+            f"a start of {len(start)} points for {images} images: one point each, finite, and not all the same"
+        )
 
 
 def pca(values: Float[np.ndarray, "n u"], most: int = 2) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, " k"]]:
@@ -122,21 +138,29 @@ def _perplexity(asked: int | float | None, images: int) -> float:
     return float(asked)
 
 
-def _t_sne(values: Float[np.ndarray, "n u"], seed: int, perplexity: float) -> Projection:
+def _t_sne(
+    values: Float[np.ndarray, "n u"], seed: int, perplexity: float, given: Float[np.ndarray, "n 2"] | None
+) -> Projection:
     reduced, _ = pca(values, _COMPONENTS)
-    start = _begun_at(reduced, _START)
+    start = _begun_at(reduced, _START) if given is None else np.asarray(given, np.float64)
+    loud = _EXAGGERATION if given is None else 1
     try:
         import openTSNE
     except ImportError:
-        points, by = _scikit_t_sne(reduced, start, seed, perplexity), "scikit-learn"
+        points, by = _scikit_t_sne(reduced, start, seed, perplexity, loud), "scikit-learn"
     else:
-        points, by = _open_t_sne(openTSNE, reduced, start, seed, perplexity), f"openTSNE {openTSNE.__version__}"
+        points, by = _open_t_sne(openTSNE, reduced, start, seed, perplexity, loud), f"openTSNE {openTSNE.__version__}"
     facts = {"method": "t-SNE", "program": by, "perplexity": f"{perplexity:g}", "seed": str(seed)}
     return Projection(points, "t-sne", facts)
 
 
 def _open_t_sne(
-    package: Any, reduced: Float[np.ndarray, "n k"], start: Float[np.ndarray, "n 2"], seed: int, perplexity: float
+    package: Any,
+    reduced: Float[np.ndarray, "n k"],
+    start: Float[np.ndarray, "n 2"],
+    seed: int,
+    perplexity: float,
+    exaggeration: int,
 ) -> Float[np.ndarray, "n 2"]:
     # one thread and exact neighbours: the same picture whatever the machine's cores
     how: dict[str, Any] = {
@@ -144,18 +168,30 @@ def _open_t_sne(
         "negative_gradient_method": "bh",
         "n_jobs": 1,
         "random_state": seed % 2**32,
+        "early_exaggeration": exaggeration,
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return np.asarray(package.TSNE(perplexity=perplexity, initialization=start, **how).fit(reduced), np.float64)
+        # the logger: a start that is a map already "may have poor convergence"
+        silenced = logging.getLogger("openTSNE.tsne")
+        silenced.addFilter(_nothing)
+        try:
+            return np.asarray(package.TSNE(perplexity=perplexity, initialization=start, **how).fit(reduced), np.float64)
+        finally:
+            silenced.removeFilter(_nothing)
+
+
+def _nothing(_record: logging.LogRecord) -> bool:
+    return False
 
 
 def _scikit_t_sne(
-    reduced: Float[np.ndarray, "n k"], start: Float[np.ndarray, "n 2"], seed: int, perplexity: float
+    reduced: Float[np.ndarray, "n k"], start: Float[np.ndarray, "n 2"], seed: int, perplexity: float, exaggeration: int
 ) -> Float[np.ndarray, "n 2"]:
     from sklearn.manifold import TSNE
 
     how: dict[str, Any] = {"init": start.astype(np.float32), "random_state": seed % 2**32, "n_jobs": 1}
+    how["early_exaggeration"] = float(exaggeration)
     made = TSNE(2, perplexity=perplexity, **how)
     return np.asarray(made.fit_transform(reduced.astype(np.float32)), np.float64)
 

@@ -23,12 +23,15 @@ from typing import Protocol, runtime_checkable
 from PIL import Image
 
 from convscope.errors import ConvscopeError
+from convscope.network.digit_pictures import is_in_the_box, part_named
 from convscope.network.picture_folders import image_names, is_atlas, made_note
 from convscope.network.pictures import SUFFIXES, decode_image, missing
 
 DIGEST_BYTES = 16
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-FORMS = f"a folder of pictures, an archive ({', '.join(ARCHIVES)}), hf:NAME, a Dataset, or a list of photos"
+FORMS = (
+    f"a folder of pictures, an archive ({', '.join(ARCHIVES)}), bundled:digits, hf:NAME, a Dataset, or a list of photos"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +53,7 @@ class ImageSource(Protocol):
 
     @property
     def place(self) -> str | None:
-        """What ``source_of`` makes it from again: an absolute path or ``hf:NAME``; None for what lives in memory."""
+        """What ``source_of`` makes it from again: an absolute path, ``hf:`` or ``bundled:NAME``; None for memory."""
         ...
 
     def line(self) -> str:
@@ -82,8 +85,8 @@ def source_of(data: object, *, besides: Path | None = None) -> ImageSource:
     """The images of whatever a user gives.
 
     Args:
-        data: a folder (flat or of class folders), a zip, tar or tar.gz, ``hf:NAME``, a Dataset of pictures or of
-            (picture, label), a list of photos (paths, PIL images, uint8 arrays), or an ImageSource.
+        data: a folder (flat or of class folders), a zip, tar or tar.gz, ``bundled:digits``, ``hf:NAME``, a Dataset of
+            pictures or of (picture, label), a list of photos (paths, PIL images, uint8 arrays), or an ImageSource.
         besides: a folder that is no part of the data though it lie inside: where the results go.
 
     Raises:
@@ -93,6 +96,10 @@ def source_of(data: object, *, besides: Path | None = None) -> ImageSource:
         from convscope.dataset.hub_photos import hub_photos
 
         return hub_photos(data)
+    if is_in_the_box(data):
+        from convscope.dataset.digits import Digits
+
+        return Digits(part_named(str(data)))
     if isinstance(data, str | Path):
         return _source_at(Path(data), besides)
     if isinstance(data, ImageSource):

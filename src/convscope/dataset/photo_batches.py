@@ -41,6 +41,7 @@ class PhotoBatch:
 
 
 LayerPass = tuple[PhotoBatch, dict[str, Tensor]]
+Reader = Callable[[Network, PhotoBatch, Sequence[str]], dict[str, Tensor]]
 
 
 class FirstTold:
@@ -78,6 +79,7 @@ def photo_passes(
     skipped: Told,
     wanted: Callable[[str], bool] | None = None,
     on_image: Callable[[], None] = lambda: None,
+    read: "Reader | None" = None,
 ) -> Iterator[LayerPass]:
     """At most ``batch`` photos at a time, and what the layers give for them, as ``layer_maps``.
 
@@ -89,6 +91,7 @@ def photo_passes(
         skipped: told (id, reason) of what is left out.
         wanted: of an id, whether to read the photo at all; None reads all.
         on_image: called once an image, read or not.
+        read: what to read of a batch, given as (net, batch, layers), in place of ``layer_maps``.
 
     Raises:
         ConvscopeError: one photo for which memory is too small, a network that does not take the one size that all its
@@ -97,7 +100,7 @@ def photo_passes(
 
     def work(photos: Sequence[_Photo]) -> LayerPass:
         together = _together(net, photos)
-        return together, layer_maps(net, together, layers)
+        return together, (read or layer_maps)(net, together, layers)
 
     room = Room(work, batch, at_once=1)
     for photos in _batches(_photos(net, source, skipped, wanted, on_image), batch):

@@ -60,6 +60,16 @@ def _unwrapped(path: str, wrapped: set[str]) -> str:
     return ".".join(p for i, p in enumerate(parts) if ".".join(parts[: i + 1]) not in wrapped)
 
 
+def without_wrappers(model: nn.Module) -> nn.Module:
+    """The network inside ``DataParallel``, its distributed kin and ``torch.compile(model)``, or the model itself.
+
+    A pass of it talks to no other process and compiles nothing; the parameters are the same.
+    """
+    while inner := _WRAPPERS.get(type(model).__name__):
+        model = getattr(model, inner)
+    return model
+
+
 def find_call(model: nn.Module, name: str) -> Call:
     """The module and call that ``name`` stands for. Raises ConvscopeError as ``find_calls``."""
     return find_calls(model, [name])[name]

@@ -4,6 +4,7 @@
     torchvision:resnet50         with its pretrained weights, transforms and class names
     timm:resnet18                likewise; hf:ORG/NAME or hf:path/to/folder likewise: extras to install
     package.module:factory       a user's own model; path/file.py:factory likewise
+    digits.run                   one that was trained here, by the folder of its training (``network.trained``)
     a live nn.Module             taken as it is: its mode and device stay
 
 ``weights`` is a file (see ``network.weights``) or ``"random"``; ``classes`` names the outputs, and sets the size
@@ -26,6 +27,7 @@ from convscope.errors import ConvscopeError
 from convscope.network import zoo
 from convscope.network.factories import build_from_factory
 from convscope.network.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from convscope.network.trained import from_run, is_run
 from convscope.network.weights import load_into, read_weights
 
 BUNDLED = "bundled:tiny50"
@@ -155,7 +157,7 @@ def load(
             "size": size, "mean": mean and list(mean), "std": std and list(std),
         }  # fmt: skip
     module = module if place is None else module.to(place)
-    return Network(module, prepared, names or found.classes, found.name, notes, again)
+    return Network(module, prepared, names or found.classes, found.name, found.notes + notes, again)
 
 
 def _again(spec: str, weights: str | Path | None, classes: Sequence[str] | str | Path | None) -> dict[str, Any]:
@@ -166,6 +168,7 @@ def _again(spec: str, weights: str | Path | None, classes: Sequence[str] | str |
     kind, _, name = spec.partition(":")
     if kind == "hf" and Path(name).is_dir():
         spec = f"hf:{Path(name).absolute()}"
+    spec = str(Path(spec).absolute()) if is_run(spec) else spec
     file = weights if weights is None or str(weights) == "random" else str(Path(weights).absolute())
     listed = str(Path(classes).absolute()) if isinstance(classes, str | Path) else classes and list(classes)
     return {"spec": spec, "weights": file, "classes": listed}
@@ -177,6 +180,8 @@ def _find(spec: str | nn.Module | None, weights: str | Path | None, names: tuple
             raise ConvscopeError("a live module has its weights; weights= goes with a name")
         return zoo.Found(spec, None, (), type(spec).__name__)
     spec = spec or BUNDLED
+    if is_run(spec):
+        return _with_weights(from_run(spec, pretrained=weights is None), weights, names, trust)
     kind, _, name = spec.partition(":")
     if spec.endswith(".pt2"):
         raise ConvscopeError(f"{spec}: exported programs (.pt2) cannot be loaded yet")

@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from convscope.errors import ConvscopeError, nearest
+from convscope.network.digit_pictures import digit_picture, is_in_the_box
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -46,14 +47,16 @@ _UPRIGHT = {
 def read_image(source: str | Path | Image.Image | np.ndarray) -> Image.Image:
     """The picture as upright 8-bit RGB; see the module's policy.
 
-    ``source`` is a file, a Pillow image (its current frame) or a uint8 array of shape (H, W), (H, W, 1), (H, W, 3)
-    or (H, W, 4), whose fourth channel is opacity. Whatever cannot be read is a :class:`ConvscopeError` that names
-    the file and the reason. The source is left as it is.
+    ``source`` is a file, a digit (``bundled:digits:7``, see ``digit_pictures``), a Pillow image (its current frame) or
+    a uint8 array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), whose fourth channel is opacity. Whatever cannot
+    be read is a :class:`ConvscopeError` that names the file and the reason. The source is left as it is.
     """
     return _read(source)
 
 
 def _read(source: object) -> Image.Image:
+    if is_in_the_box(source):
+        return read_image(digit_picture(str(source))[1])
     if isinstance(source, str | Path):
         return _read_file(Path(source))
     if isinstance(source, Image.Image):

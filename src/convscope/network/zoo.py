@@ -24,6 +24,7 @@ FORMS = (
     "package.module:factory",
     "path/file.py:factory",
     "bundled:tiny50",
+    "NAME.run",
 )
 
 
@@ -36,7 +37,7 @@ class Found:
     """A module and what is known of it: ``preprocess`` None and ``classes`` empty where nothing is.
 
     ``size`` is in pixels, of a network of which no more is known; ``renamed`` turns the names in a file of weights into
-    the module's, where a library writes others.
+    the module's, where a library writes others. ``notes`` are for the user to see.
     """
 
     module: nn.Module
@@ -45,6 +46,7 @@ class Found:
     name: str
     size: int | None = None
     renamed: Callable[[dict[str, Tensor]], dict[str, Tensor]] = _as_they_are
+    notes: tuple[str, ...] = ()
 
 
 def bundled(name: str, *, pretrained: bool = True) -> Found:
@@ -53,6 +55,11 @@ def bundled(name: str, *, pretrained: bool = True) -> Found:
     Raises:
         ConvscopeError: any other name than ``tiny50``.
     """
+    if name.partition(":")[0].partition("/")[0] == "digits":
+        raise ConvscopeError(
+            f"bundled:{name} is data, no model; train one: convscope train bundled:digits --out digits.run, and then "
+            "give digits.run"
+        )
     if name != "tiny50":
         raise ConvscopeError(f"no bundled model {name!r}; there is bundled:tiny50")
     with (
