@@ -1,0 +1,127 @@
+"""Which images a probe looks at. Oracle: the loader itself, gone through by hand."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)  # fmt: skip
+
+from convscope.errors import ConvscopeError
+from convscope.training.fixed_sample import samples_of
+from convscope.training.run_data import RunData, Split
+
+X, Y = torch.arange(20.0).reshape(20, 1, 1, 1), torch.arange(20) // 5
+
+
+def numbers(data: Any, most: int | None = None) -> list[int]:
+    (sample,) = samples_of(data, most).values()
+    assert sample.labels.tolist() == [int(x) // 5 for x in sample.images.flatten()]
+    return [int(x) for x in sample.images.flatten()]
+
+
+def gone_through(loader: Any) -> list[int]:
+    with torch.random.fork_rng(devices=[]):
+        return sorted({int(x) for images, _ in loader for x in images.flatten()})
+
+
+def own() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_a_sample_is_spread_over_the_data() -> None:
+    assert numbers((X, Y), 5) == [0, 4, 8, 12, 16]
+    assert numbers((X, Y), 3) == [0, 6, 13]
+    assert numbers((X, Y)) == numbers((X, Y), 50) == list(range(20))
+    assert numbers(TensorDataset(X, Y), 5) == [0, 4, 8, 12, 16]
+
+
+@pytest.mark.parametrize("kind", ["shuffled", "ordered", "part", "weighted", "batches", "custom"])
+def test_a_loader_gives_the_images_that_it_gives_a_training(kind: str) -> None:
+    dataset = TensorDataset(X, Y)
+    part = SubsetRandomSampler([3, 17, 9, 4], generator=own())
+    weighted = WeightedRandomSampler([1.0, 0.0] * 10, 400, generator=own())
+    loader: Any = {
+        "shuffled": lambda: DataLoader(dataset, 3, shuffle=True, generator=own()),
+        "ordered": lambda: DataLoader(dataset, 3),
+        "part": lambda: DataLoader(dataset, 3, sampler=part),
+        "weighted": lambda: DataLoader(dataset, 3, sampler=weighted),
+        "batches": lambda: DataLoader(dataset, batch_sampler=BatchSampler(part, 2, drop_last=False)),
+        "custom": lambda: DataLoader(dataset, 2, sampler=[5, 2, 2, 19]),  # pyright: ignore[reportArgumentType]
+    }[kind]()
+    states = [g.get_state() for g in (loader.generator,) if g is not None]
+    found = numbers(loader)
+    assert [g.get_state().tolist() for g in (loader.generator,) if g is not None] == [s.tolist() for s in states]
+    assert found == gone_through(loader)
+
+
+def test_own_batches_of_a_part_stay_a_part() -> None:
+    class Pairs(BatchSampler):
+        def __iter__(self) -> Iterator[list[int]]:
+            yield from ([8, 1], [6, 7])
+
+    loader = DataLoader(TensorDataset(X, Y), batch_sampler=Pairs([0], 2, False))
+    assert numbers(loader) == gone_through(loader) == [1, 6, 7, 8]
+
+
+def test_the_sample_is_fixed_and_its_own_memory() -> None:
+    x = X.clone()
+    sample = samples_of((x, Y), None)["data"]
+    x.fill_(-1)
+    assert sample.images.flatten().tolist() == X.flatten().tolist()
+    assert [len(labels) for _, labels in sample.batches(6)] == [6, 6, 6, 2]
+
+
+def test_a_run_s_data_is_taken_by_its_sides() -> None:
+    ids = tuple(map(str, range(20)))
+    data = RunData(Split(X, Y, ids), Split(X[:5], Y[:5], ids[:5]), ("a", "b", "c", "d"))
+    found = samples_of(data, 4)
+    assert list(found) == list(data.sides())
+    assert [(len(sample), sample.of) for sample in found.values()] == [(4, 20), (4, 5)]
+
+
+class _Odd(Dataset[Any]):
+    def __init__(self, item: Any) -> None:
+        self.item = item
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, number: int) -> Any:
+        return self.item(number)
+
+
+class _Stream(IterableDataset[tuple[Tensor, int]]):
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        raise AssertionError("it was read")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "no data"),
+        (_Stream(), "is a stream"),
+        (DataLoader(_Stream()), "is a stream"),
+        (3, "is a int"),
+        ((X, Y[:5]), r"\(20, 1, 1, 1\) images and \(5,\) classes"),
+        ((X, Y.float()), "whole numbers"),
+        ((X, Y - 1), "whole numbers from 0 on"),
+        ((X[:0], Y[:0]), "is empty"),
+        (TensorDataset(X[:0], Y[:0]), "is empty"),
+        (_Odd(lambda _: ("a picture", 1)), r"gives str, int for an image; a probe takes \(tensor, class\)"),
+        (_Odd(lambda _: (X[0], "cat")), "'cat' as class"),
+        (_Odd(lambda number: (torch.zeros(1, 2 + number, 2), 0)), "several sizes"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused(data: Any, message: str) -> None:
+    with pytest.raises(ConvscopeError, match=message):
+        samples_of(data, None)
