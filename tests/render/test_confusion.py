@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from convscope.errors import ConvscopeError
 from convscope.render.bands import Band, layer_bands
-from convscope.render.confusion import cell_colours, confusion_matrix
+from convscope.render.confusion import cell_colours, confusion_matrix, matrix_legend
 from convscope.render.tinted_map import BELOW, tinted_map
 
 COUNTS = np.array([[6, 2, 0], [0, 4, 4], [1, 0, 0]])
@@ -74,3 +74,16 @@ def test_bands_draw_the_percentiles_of_the_units_that_have_the_number(monkeypatc
     np.testing.assert_allclose((low, high), np.percentile([1, 2, 3, 4, 100], (10, 90)))
     with pytest.raises(ConvscopeError, match="2 layers need"):
         layer_bands(["a", "b"], [Band("n", values)])
+
+
+def test_matrices_to_be_compared_end_at_one_share_and_say_where_there_are_larger() -> None:
+    names = ["a", "b", "c"]
+    picture = np.asarray(confusion_matrix(COUNTS, RIGHT, names, names, worst=0.5, legend=False))
+    wanted = cell_colours(COUNTS / COUNTS.sum(1, keepdims=True), RIGHT, 0.5)
+    assert (picture == wanted[1, 2]).all(2).any()
+    assert (picture == wanted[0, 1]).all(2).any()
+    whole = confusion_matrix(COUNTS, RIGHT, names, names, worst=0.5)
+    clipped, ends = matrix_legend(0.5, is_clipped=True), matrix_legend(0.5)
+    assert clipped.tobytes() != ends.tobytes()
+    below = np.asarray(whole)[-clipped.height :, : clipped.width]
+    np.testing.assert_array_equal(below, np.asarray(clipped)[:, : below.shape[1]])

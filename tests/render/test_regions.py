@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from convscope.errors import ConvscopeError
-from convscope.render.regions import DARK, LIGHT, OUTLINE, region_on
+from convscope.render.regions import DARK, LIGHT, OUTLINE, dashed_on, region_on
 
 WHITE = Image.new("RGB", (40, 30), "white")
 
@@ -42,3 +42,16 @@ def test_nothing_above_the_level_is_a_dark_photo() -> None:
 def test_a_region_of_another_size_is_refused() -> None:
     with pytest.raises(ConvscopeError, match="3 x 2 pixels does not lie on a photo of 40 x 30"):
         region_on(WHITE, np.zeros((2, 3), bool))
+
+
+def test_a_region_is_dashed_and_nothing_else_is_changed() -> None:
+    region = square(8, 28, 8, 38)
+    pixels = np.asarray(dashed_on(Image.new("RGB", (40, 30), "red"), region))
+    border = region & ~square(10, 26, 10, 36)
+    is_light, is_dark = ((pixels == colour).all(2) for colour in (LIGHT, DARK))
+    np.testing.assert_array_equal(is_light | is_dark, border)
+    assert is_light.sum() > 50
+    assert is_dark.sum() > 50
+    assert (pixels[~border] == (255, 0, 0)).all()
+    with pytest.raises(ConvscopeError, match="does not lie on a photo"):
+        dashed_on(WHITE, region[1:])

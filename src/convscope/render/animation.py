@@ -57,7 +57,7 @@ def animation(frames: Sequence[Image.Image], ending: str, *, seconds: int | floa
         return _mp4(shown, 1 / each)
     durations = [round(1000 * each)] * (len(shown) - 1) + [round(1000 * (each + LAST_SECONDS))]
     if ending == "webp":
-        return _saved(shown, "WEBP", durations, quality=82, method=4)
+        return _saved(shown, "WEBP", durations, quality=82, method=2)  # 4 takes twice the time for 4 % less
     return _saved(_one_palette(shown), "GIF", durations, optimize=False, disposal=1)
 
 

@@ -41,9 +41,14 @@ def confusion_matrix(
     rows: Sequence[str],
     columns: Sequence[str],
     *,
+    worst: float | None = None,
+    legend: bool = True,
     pixel_ratio: int = 2,
 ) -> Image.Image:
     """The matrix with its names and its two bars; ``right`` marks the cells of right answers.
+
+    ``worst``: the share at which the mistakes' bar ends, for matrices to be compared; what is more is drawn as its
+    end, and the bar says so. None: the largest. Without ``legend`` the bars are left out, see ``matrix_legend``.
 
     Raises :class:`ConvscopeError` where the names are not as many as the rows and columns, or nothing was counted.
     """
@@ -57,9 +62,13 @@ def confusion_matrix(
     widest = max(face.getlength(name) for name in (*rows, *columns))
     sizes = _Sizes(cell * pixel_ratio, pixel_ratio, round(min(widest, _MOST_NAME * pixel_ratio)) + 6 * pixel_ratio)
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
-    worst = float(shares[~right].max(initial=0.0))
-    body = _matrix(shares, worst, counts, right, (rows, columns), sizes)
-    return column_of(body, _legend(worst, bool(right.any()), sizes), gap_px=14 * pixel_ratio)
+    largest = float(shares[~right].max(initial=0.0))
+    end = largest if worst is None else worst
+    body = _matrix(shares, end, counts, right, (rows, columns), sizes)
+    if not legend:
+        return body
+    bars = matrix_legend(end, is_clipped=largest > end, has_right=bool(right.any()), pixel_ratio=pixel_ratio)
+    return column_of(body, bars, gap_px=14 * pixel_ratio)
 
 
 def _matrix(
@@ -132,17 +141,20 @@ def _names_beside(names: Sequence[str], sizes: _Sizes) -> Image.Image:
     return block
 
 
-def _legend(worst: float, has_right: bool, sizes: _Sizes) -> Image.Image:
-    """The two bars beside each other, each with what it says."""
-    bars = [("right answers, share of the class", "Blues", 1.0)] if has_right else []
-    bars += [("mistakes" if has_right else "answers, share of the class", "Oranges", worst)] if worst else []
-    width, ratio = 180 * sizes.ratio, sizes.ratio
+def matrix_legend(
+    worst: float, *, is_clipped: bool = False, has_right: bool = True, pixel_ratio: int = 2
+) -> Image.Image:
+    """The two bars beside each other, each with what it says; ``is_clipped``: there are larger shares."""
+    bars = [("right answers, share of the class", "Blues", percent(1.0))] if has_right else []
+    end = ("≥ " if is_clipped else "") + percent(worst)
+    bars += [("mistakes" if has_right else "answers, share of the class", "Oranges", end)] if worst else []
+    width, ratio = 180 * pixel_ratio, pixel_ratio
     drawn: list[Image.Image] = []
     for said, colours, high in bars:
         place = _START + (1 - _START) * (np.arange(width) + 0.5) / width
         ramp = np.tile(colormaps[colours](0.85 * place, bytes=True)[None, :, :3], (8 * ratio, 1, 1))
         head = text_block(said, width, _LEGEND, pixel_ratio=ratio)
-        drawn.append(column_of(head, Image.fromarray(ramp), _ends("0", percent(high), width, ratio), gap_px=3 * ratio))
+        drawn.append(column_of(head, Image.fromarray(ramp), _ends("0", high, width, ratio), gap_px=3 * ratio))
     legend, x = blank(len(drawn) * (width + 30 * ratio), max(each.height for each in drawn)), 0
     for each in drawn:
         legend.paste(each, (x, 0))

@@ -6,7 +6,7 @@ that the two are never taken for each other.
 """
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from PIL import Image
 
 from convscope.errors import ConvscopeError
@@ -28,20 +28,37 @@ def region_on(
     Raises:
         ConvscopeError: a region of another size than the photo.
     """
+    _check_size(photo, region)
+    pixels = np.asarray(photo.convert("RGB")).astype(np.float32)
+    pixels[~region] *= _KEPT_OUTSIDE
+    if other is not None:
+        _dash(pixels, other, width_px)
+    pixels[_grown(region, max(1, width_px // 2)) & ~region] = DARK
+    pixels[_border(region, width_px)] = OUTLINE
+    return Image.fromarray(np.rint(pixels).astype(np.uint8))
+
+
+def dashed_on(photo: Image.Image, region: Bool[np.ndarray, "h w"], *, width_px: int = 2) -> Image.Image:
+    """The photo with ``region`` dashed and nothing else changed; raises as ``region_on``."""
+    _check_size(photo, region)
+    pixels = np.asarray(photo.convert("RGB")).astype(np.float32)
+    _dash(pixels, region, width_px)
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def _check_size(photo: Image.Image, region: Bool[np.ndarray, "h w"]) -> None:
     if region.shape != (photo.height, photo.width):
         raise ConvscopeError(
             f"a region of {region.shape[1]} x {region.shape[0]} pixels does not lie on a photo of "
             f"{photo.width} x {photo.height}"
         )
-    pixels = np.asarray(photo.convert("RGB")).astype(np.float32)
-    pixels[~region] *= _KEPT_OUTSIDE
-    if other is not None:
-        down, across = np.indices(region.shape)
-        dash, border = (down + 2 * across) // _DASH_PX % 2 == 0, _border(other, width_px)
-        pixels[border & dash], pixels[border & ~dash] = LIGHT, DARK
-    pixels[_grown(region, max(1, width_px // 2)) & ~region] = DARK
-    pixels[_border(region, width_px)] = OUTLINE
-    return Image.fromarray(np.rint(pixels).astype(np.uint8))
+
+
+def _dash(pixels: Float[np.ndarray, "h w 3"], region: Bool[np.ndarray, "h w"], width_px: int) -> None:
+    """Written into ``pixels``."""
+    down, across = np.indices(region.shape)
+    dash, border = (down + 2 * across) // _DASH_PX % 2 == 0, _border(region, width_px)
+    pixels[border & dash], pixels[border & ~dash] = LIGHT, DARK
 
 
 def _border(region: Bool[np.ndarray, "h w"], width_px: int) -> Bool[np.ndarray, "h w"]:

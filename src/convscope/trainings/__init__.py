@@ -1,0 +1,1 @@
+"""What a training looks like: curves, matrices, filters, embedding and layers over the epochs, and a page of all."""

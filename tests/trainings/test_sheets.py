@@ -1,0 +1,310 @@
+"""The sheets of a training. Oracles: the snapshots that were written, closed forms, pixels."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convscope.errors import ConvscopeError
+from convscope.render.epoch_curves import EpochLine
+from convscope.trainings import confusion_over_epochs as confusion_module
+from convscope.trainings import embedding_moving as embedding_module
+from convscope.trainings import loss_curves as curves_module
+from convscope.trainings.between_epochs import FRAMES, between, seconds_of
+from convscope.trainings.confusion_over_epochs import confusion_over_epochs
+from convscope.trainings.embedding_moving import embedding_moving
+from convscope.trainings.filters_grown import filters_grown
+from convscope.trainings.layer_health import layer_health
+from convscope.trainings.loss_curves import loss_curves
+from convscope.trainings.training_run import open_training
+from convscope.trainings.unit_maps_grown import unit_maps_grown
+from tests.trainings.runs import HELD_OUT, TRAIN, confusion, embedded, layer, snapshot, split, usual, write_run
+
+NAN = float("nan")
+
+
+def one_epoch(folder: Path):
+    return open_training(write_run(folder / "one.run", [snapshot(0)], epochs=0))
+
+
+# ---- curves ----
+
+
+def test_the_curves_are_those_of_the_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[list[EpochLine], dict]] = []
+
+    def record(lines, **about):
+        drawn.append((list(lines), about))
+        return Image.new("RGB", (40, 30), "white")
+
+    monkeypatch.setattr(curves_module, "epoch_curves", record)
+    curves = loss_curves(open_training(usual(tmp_path)))
+    curves.picture()
+    (losses, about), (shares, limits) = drawn
+    assert losses == [EpochLine("train", (0, 1, 2, 3), TRAIN), EpochLine("held out", (0, 1, 2, 3), HELD_OUT)]
+    assert about["log"] is True  # 2.1 is more than eight times 0.1
+    assert about["marked"] == (2, "lowest held out: epoch 2")
+    right = tuple(np.trace(confusion(epoch)) / 12 for epoch in range(4))
+    assert [line.values for line in shares] == [pytest.approx(right), pytest.approx(right)]
+    assert limits["level"] == (pytest.approx(4 / 12), "largest class 33.3%")
+    np.testing.assert_array_equal(curves.arrays()["losses"], [TRAIN, HELD_OUT])
+    assert curves.title == "75.0% of the held out images answered rightly after epoch 3"
+
+
+def test_losses_that_are_no_numbers_leave_gaps_and_are_null(tmp_path: Path) -> None:
+    bad = snapshot(1, splits={"held out": split(NAN, confusion(1)), "train": split(math.inf, confusion(1))})
+    curves = loss_curves(open_training(write_run(tmp_path / "a.run", [snapshot(0), bad])))
+    assert curves.as_json()[1] == {
+        "epoch": 1,
+        "train": {"loss": None, "accuracy": 1.0},
+        "held out": {"loss": None, "accuracy": 1.0},
+    }
+    assert curves.best_epoch == 0
+    curves.picture()
+
+
+def test_a_run_without_scores_has_no_curves(tmp_path: Path) -> None:
+    run = open_training(write_run(tmp_path / "a.run", [snapshot(0, splits={})]))
+    with pytest.raises(ConvscopeError, match="has no losses"):
+        loss_curves(run)
+    with pytest.raises(ConvscopeError, match="has no losses"):
+        confusion_over_epochs(run)
+
+
+# ---- confusions ----
+
+
+def test_counts_mistakes_and_since_when(tmp_path: Path) -> None:
+    found = confusion_over_epochs(open_training(usual(tmp_path)))
+    np.testing.assert_array_equal(found.counts, [confusion(epoch) for epoch in range(4)])
+    assert found.mistakes == ((1, 2),)  # dogs called cats, hens called cats: only at first
+    assert found.since((1, 2)) == 2
+    assert found.since((1, 0)) is None
+    assert found.title == "Most often mixed up: dog, called hen (3 of 4 images)"
+    np.testing.assert_allclose(found.accuracies[:, 1], [0, 1, 0.25, 0.25])
+    assert found.facts()["dog called hen"] == "3 of 4 images, since epoch 2"
+
+
+def test_a_mistake_that_was_always_made_is_since_the_first_epoch(tmp_path: Path) -> None:
+    always = [snapshot(e, splits={"held out": split(1.0, np.array([[3, 1], [0, 4]]))}) for e in range(3)]
+    found = confusion_over_epochs(open_training(write_run(tmp_path / "a.run", always, classes=("a", "b"))))
+    assert found.since((0, 1)) == 0
+    assert found.title == "1 of 8 images mixed up, no two of them in the same way"
+
+
+def test_all_matrices_are_on_one_scale_which_says_where_it_is_clipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends at the largest mistake of the later half, 3 of 4 dogs; at first all dogs were called cats."""
+    ends: list[float] = []
+    drawn = confusion_module.confusion_matrix
+
+    def record(*given, **about):
+        ends.append(about["worst"])
+        return drawn(*given, **about)
+
+    monkeypatch.setattr(confusion_module, "confusion_matrix", record)
+    legends: list[dict] = []
+    legend = confusion_module.matrix_legend
+    monkeypatch.setattr(confusion_module, "matrix_legend", lambda *g, **a: (legends.append(a), legend(*g, **a))[1])
+    confusion_over_epochs(open_training(usual(tmp_path))).picture()
+    assert ends == [0.75] * 3
+    assert legends == [{"is_clipped": True}]
+
+
+def test_the_film_of_confusions_has_a_frame_an_epoch_of_one_size(tmp_path: Path) -> None:
+    frames = confusion_over_epochs(open_training(usual(tmp_path)), "train").frames()
+    assert len(frames) == 4
+    assert len({frame.size for frame in frames}) == 1
+    assert len({frame.tobytes() for frame in frames}) == 4  # the headings alone tell them apart
+
+
+def test_of_many_epochs_the_film_has_the_first_and_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = confusion_over_epochs(open_training(usual(tmp_path)))
+    monkeypatch.setattr(confusion_module, "FRAMES", 3)
+    places: list[int] = []
+    monkeypatch.setattr(
+        type(found), "matrix", lambda _, place, **about: (places.append(place), Image.new("RGB", (4, 4)))[1]
+    )
+    many = replace(found, epochs=tuple(range(9)), counts=np.repeat(found.counts[:1], 9, axis=0))
+    assert len(many.frames()) == 3
+    assert places == [0, 4, 8]
+
+
+def test_one_epoch_has_one_matrix_and_no_strips(tmp_path: Path) -> None:
+    found = confusion_over_epochs(one_epoch(tmp_path))
+    assert len(found.frames()) == 1
+    assert found.picture().height < confusion_over_epochs(open_training(usual(tmp_path))).picture().height
+
+
+# ---- embedding ----
+
+
+def test_frames_between_snapshots() -> None:
+    """Closed form: each snapshot once with share 0, smooth steps between, never more frames than asked for."""
+    assert [(one.start, one.share) for one in between(1)] == [(0, 0.0)]
+    for count in (2, 5, 20, 200):
+        frames = list(between(count))
+        assert [one.start for one in frames if not one.share] == list(range(count))
+        assert len(frames) <= max(FRAMES, count)
+        assert frames[-1].start == count - 1
+    values = [np.array([0.0]), np.array([8.0]), np.array([4.0])]
+    drawn = [one.of(values)[0] for one in between(3, 5)]
+    assert drawn == [0.0, 4.0, 8.0, 6.0, 4.0]
+    assert next(one.share for one in between(2, 5) if one.share) == pytest.approx(3 * 0.25**2 - 2 * 0.25**3)
+    assert seconds_of(1) == 2.0
+    assert seconds_of(2 * FRAMES) == 2 * seconds_of(FRAMES)
+
+
+def test_points_are_placed_at_their_own_spread_and_kept_raw(tmp_path: Path) -> None:
+    found = embedding_moving(open_training(usual(tmp_path)))
+    raw = np.stack([embedded(epoch).points for epoch in range(4)])
+    np.testing.assert_array_equal(found.arrays()["points"], raw)
+    centred = raw - raw.mean(1, keepdims=True)
+    np.testing.assert_allclose(found.spreads, np.linalg.norm(centred, axis=(1, 2)) / math.sqrt(12))
+    scaled = centred / found.spreads[:, None, None]
+    placed = found.placed
+    assert np.abs(placed).max() <= 1
+    # one motion and one scale for all epochs: distances between any two points keep their ratio
+    far = np.linalg.norm(placed[:, :, None] - placed[:, None], axis=-1)
+    true = np.linalg.norm(scaled[:, :, None] - scaled[:, None], axis=-1)
+    ratio = far[true > 0] / true[true > 0]
+    np.testing.assert_allclose(ratio, ratio[0])
+
+
+def test_the_film_moves_the_points_from_snapshot_to_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at: list[np.ndarray] = []
+    drawn = embedding_module.PointsPage.drawn
+    monkeypatch.setattr(
+        embedding_module.PointsPage, "drawn", lambda page, points: (at.append(points), drawn(page, points))[1]
+    )
+    found = embedding_moving(open_training(usual(tmp_path, (0, 1, 3))))
+    frames = found.frames()
+    steps = list(between(3))
+    assert len(frames) == len(steps) == len(at)
+    assert len({frame.size for frame in frames}) == 1
+    for one, points in zip(steps, at, strict=True):
+        if not one.share:
+            np.testing.assert_array_equal(points, found.placed[one.start])
+        else:
+            below, above = found.placed[one.start], found.placed[one.start + 1]
+            np.testing.assert_allclose(points, below + one.share * (above - below))
+
+
+def test_the_share_of_neighbours_of_ones_class(tmp_path: Path) -> None:
+    """Of three clouds of four far apart, 3 of the 10 nearest are of one's own: in the layer and on the page."""
+    far = embedded(100)
+    found = embedding_moving(open_training(write_run(tmp_path / "a.run", [snapshot(0, embedding=far)])))
+    np.testing.assert_allclose(found.alike, [[0.3, 0.3]])
+    assert "30% in the layer, 30% here" in found.facts()["epoch 0"]
+
+
+def test_no_embedding_and_other_images_are_refused(tmp_path: Path) -> None:
+    said = {"embedding": "the network has one layer"}
+    bare = open_training(write_run(tmp_path / "a.run", [snapshot(0, embedding=None, left_out=said)]))
+    with pytest.raises(ConvscopeError, match=r"a\.run has no embedding: the network has one layer"):
+        embedding_moving(bare)
+    other = replace(embedded(1), labels=np.zeros(12, np.int64))
+    mixed = open_training(write_run(tmp_path / "b.run", [snapshot(0), snapshot(1, embedding=other), snapshot(2)]))
+    with pytest.raises(ConvscopeError, match="after epoch 1 is of other images"):
+        embedding_moving(mixed)
+
+
+def test_points_that_all_lie_in_one_place_can_be_drawn(tmp_path: Path) -> None:
+    dot = replace(embedded(0), points=np.zeros((12, 2)), shares=(NAN, NAN))
+    found = embedding_moving(open_training(write_run(tmp_path / "a.run", [snapshot(0, embedding=dot), snapshot(1)])))
+    found.picture()
+    assert np.isfinite(found.placed).all()
+
+
+# ---- filters ----
+
+
+def test_filters_are_those_of_the_snapshots_on_one_scale(tmp_path: Path) -> None:
+    found = filters_grown(open_training(usual(tmp_path)))
+    values = np.stack([snapshot(epoch).filters for epoch in range(4)])
+    np.testing.assert_array_equal(found.values, values)
+    assert (found.scale.low, found.scale.high) == (pytest.approx(values.min()), pytest.approx(values.max()))
+    assert found.changed == pytest.approx(np.linalg.norm(values[3] - values[0]) / np.linalg.norm(values[0]), rel=1e-5)
+    assert found.layer == "conv1"
+
+
+def test_the_film_of_filters_ends_at_the_last_weights(tmp_path: Path) -> None:
+    found = filters_grown(open_training(usual(tmp_path)))
+    frames = found.frames()
+    assert len(frames) == len(list(between(4)))
+    assert len({frame.size for frame in frames}) == 1
+    # the first filter's first pixel, in the film's last frame: its colour by hand
+    low, high = found.values.min(), found.values.max()
+    colour = np.rint(255 * (found.values[-1, 0, :, 0, 0] - low) / (high - low))
+    pixels = np.asarray(frames[-1]).reshape(-1, 3).astype(int)
+    assert (np.abs(pixels - colour).max(1) <= 1).sum() > 100
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_filters_of_any_number_of_channels_are_drawn(tmp_path: Path, channels: int) -> None:
+    values = np.random.default_rng(0).normal(size=(30, channels, 3, 3)).astype(np.float32)
+    run = open_training(write_run(tmp_path / "a.run", [snapshot(0, filters=values)]))
+    found = filters_grown(run)
+    found.picture()
+    assert ("input channel 0 of 5" in found.facts()["shown"]) is (channels == 5)
+    assert "first 20" in found.facts()["shown"]
+
+
+def test_no_convolution_first_and_weights_that_are_no_numbers(tmp_path: Path) -> None:
+    bare = open_training(write_run(tmp_path / "a.run", [snapshot(0, filters=None, filters_layer=None)]))
+    with pytest.raises(ConvscopeError, match="has no filters: the network does not begin with a convolution"):
+        filters_grown(bare)
+    nan = np.full((4, 3, 5, 5), np.nan, np.float32)
+    some = filters_grown(open_training(write_run(tmp_path / "b.run", [snapshot(0), snapshot(1, filters=nan)])))
+    assert some.epochs == (0,)
+    assert "NaN or infinite after epoch 1" in some.facts()["shown"]
+    with pytest.raises(ConvscopeError, match="after every epoch"):
+        filters_grown(open_training(write_run(tmp_path / "c.run", [snapshot(1, filters=nan)])))
+
+
+# ---- layers ----
+
+
+def test_layers_that_die_and_stand_still_are_named(tmp_path: Path) -> None:
+    found = layer_health(open_training(usual(tmp_path)))
+    assert found.layers == ("conv1", "relu1", "frozen")
+    np.testing.assert_array_equal(found.values["weight_norm"], [[1, 2, 3, 4]] * 3)
+    np.testing.assert_array_equal(found.values["relative_change"][0], [NAN, 0.1, 0.1, 0.1])
+    assert found.dying == (("relu1", 0.5),)
+    assert found.still == ("frozen",)
+    assert found.title == "Dead units: 50.0% of relu1"
+    found.picture()
+    worse = [snapshot(0, layers=tuple(layer(str(i), 0, dead=0.1 * i) for i in range(8)))]
+    worst = layer_health(open_training(write_run(tmp_path / "c.run", worse)))
+    assert worst.title == "Dead units: 70.0% of 7, 60.0% of 6, 50.0% of 5, and many in 2 more layers"
+    sound = [snapshot(e, layers=(layer("conv1", e),)) for e in (0, 1)]
+    assert layer_health(open_training(write_run(tmp_path / "b.run", sound))).title.startswith("Every layer learns")
+
+
+def test_one_epoch_layers_without_weights_and_none_at_all(tmp_path: Path) -> None:
+    layer_health(one_epoch(tmp_path)).picture()
+    bare = replace(layer("pool", 0, dead=None), weight_norm=None, mean=NAN)
+    found = layer_health(open_training(write_run(tmp_path / "a.run", [snapshot(0, layers=(bare, layer("conv", 0)))])))
+    assert np.isnan(found.values["weight_norm"][0, 0])
+    found.picture()
+    with pytest.raises(ConvscopeError, match="has no layers"):
+        layer_health(open_training(write_run(tmp_path / "b.run", [snapshot(0, layers=())])))
+
+
+# ---- units ----
+
+
+def test_maps_and_pictures_of_units_are_those_of_the_snapshots(tmp_path: Path) -> None:
+    made = [snapshot(e, pictures={"conv1:0": np.full((3, 8, 8), 0.2 * e, np.float32)}) for e in range(3)]
+    found = unit_maps_grown(open_training(write_run(tmp_path / "a.run", made)))
+    np.testing.assert_array_equal(found.maps["conv1:2"][:, 0, 0, 0], [0, 1, 2])
+    np.testing.assert_allclose(found.pictures["conv1:0"][:, 0, 0, 0], [0, 0.2, 0.4])
+    found.picture()
+    only = [snapshot(0, maps={}, images=None, pictures={"conv1:0": np.zeros((1, 8, 8), np.float32)})]
+    unit_maps_grown(open_training(write_run(tmp_path / "b.run", only))).picture()
+    with pytest.raises(ConvscopeError, match="has no maps of units"):
+        unit_maps_grown(open_training(write_run(tmp_path / "c.run", [snapshot(0, maps={}, images=None)])))
