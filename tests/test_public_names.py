@@ -9,16 +9,18 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from torch import nn
 
 import convscope as cs
 from convscope import attribution
 from tests import friendly, nets
+from tests.trainings.runs import snapshot, write_run
 
 NAMES = [
     "Ablation", "Atlas", "ConvscopeError", "Dream", "Explanation", "FeatureMaps", "FilterTiles", "Inversion", "Network",
-    "Pictures", "Prediction", "Preprocess", "ablate", "dream", "explain", "features", "filters", "invert", "load",
-    "open_atlas", "predict", "read_image", "survey", "visualize",
+    "Pictures", "Prediction", "Preprocess", "Probe", "TrainingRun", "ablate", "audit", "dream", "explain", "features",
+    "filters", "invert", "load", "open_atlas", "open_training", "predict", "read_image", "survey", "train", "visualize",
 ]  # fmt: skip
 HEAVY = ("torch", "torchvision", "matplotlib", "skimage", "jinja2")
 
@@ -100,6 +102,10 @@ def test_each_public_name_can_be_called_twice_after_every_submodule_was_imported
         atlas = cs.survey(net, [friendly.photo()], tmp_path / f"{time}.atlas")
         assert isinstance(atlas, cs.Atlas)
         assert cs.open_atlas(atlas.path).layers == atlas.layers
+        probe = cs.Probe(net, ["conv2"], (torch.zeros(3, 3, 12, 12), torch.arange(3)))
+        assert probe(0) is probe.snapshots[0]
+        run = cs.open_training(write_run(tmp_path / f"{time}.run", [snapshot(0)]))
+        assert isinstance(dataclasses.replace(run), cs.TrainingRun)
         assert isinstance(cs.ConvscopeError("no"), ValueError)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convscope.answers import predict as predict
     from convscope.api import explain as explain
     from convscope.atlases.surveying import survey as survey
+    from convscope.audits.auditing import audit as audit
     from convscope.errors import ConvscopeError as ConvscopeError
     from convscope.network.loading import Network as Network
     from convscope.network.loading import load as load
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from convscope.results import Prediction as Prediction
     from convscope.store.atlas import Atlas as Atlas
     from convscope.store.atlas import open_atlas as open_atlas
+    from convscope.training.probe import Probe as Probe
+    from convscope.trainings.making import train as train
+    from convscope.trainings.training_run import TrainingRun as TrainingRun
+    from convscope.trainings.training_run import open_training as open_training
     from convscope.views.feature_maps import FeatureMaps as FeatureMaps
     from convscope.views.feature_maps import features as features
     from convscope.views.filter_tiles import FilterTiles as FilterTiles
@@ -51,7 +56,10 @@ _HOME = {
     "Pictures": "convscope.optimised.unit_pictures",
     "Prediction": "convscope.results",
     "Preprocess": "convscope.network.preprocessing",
+    "Probe": "convscope.training.probe",
+    "TrainingRun": "convscope.trainings.training_run",
     "ablate": "convscope.views.unit_effects",
+    "audit": "convscope.audits.auditing",
     "dream": "convscope.optimised.dreams",
     "explain": "convscope.api",
     "features": "convscope.views.feature_maps",
@@ -59,9 +67,11 @@ _HOME = {
     "invert": "convscope.optimised.inversions",
     "load": "convscope.network.loading",
     "open_atlas": "convscope.store.atlas",
+    "open_training": "convscope.trainings.training_run",
     "predict": "convscope.answers",
     "read_image": "convscope.network.pictures",
     "survey": "convscope.atlases.surveying",
+    "train": "convscope.trainings.making",
     "visualize": "convscope.optimised.unit_pictures",
 }
 
@@ -80,7 +90,10 @@ __all__ = [
     "Pictures",
     "Prediction",
     "Preprocess",
+    "Probe",
+    "TrainingRun",
     "ablate",
+    "audit",
     "dream",
     "explain",
     "features",
@@ -88,9 +101,11 @@ __all__ = [
     "invert",
     "load",
     "open_atlas",
+    "open_training",
     "predict",
     "read_image",
     "survey",
+    "train",
     "visualize",
 ]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import convscope as cs
@@ -74,6 +75,13 @@ def test_its_arrays_are_the_atlass_exemplars(atlas: cs.Atlas) -> None:
 def test_a_deeper_layer_and_a_sheet_without_the_network_have_no_filters(atlas: cs.Atlas, net: cs.Network) -> None:
     assert contact_sheet(atlas, "conv2", net=net).filters == ()
     assert contact_sheet(atlas, "conv1").filters == ()
+
+
+def test_a_layer_without_weights_has_no_filters(atlas: cs.Atlas, net: cs.Network, tmp_path: Path) -> None:
+    """Such as a ReLU: its sheet is drawn all the same."""
+    relu = next(name for name, module in net.module.named_modules() if isinstance(module, torch.nn.ReLU))
+    made = cs.survey(net, photo_folder(tmp_path / "photos", 4), tmp_path / "relu.atlas", [relu], top=2)
+    assert contact_sheet(made, relu, net=net).filters == ()
 
 
 def test_named_units_come_in_their_order_and_what_is_not_drawn_is_said(atlas: cs.Atlas) -> None:

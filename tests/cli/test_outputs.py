@@ -53,4 +53,11 @@ def test_networks_have_names_of_their_own() -> None:
     assert outputs.model_part(None, None) == ""
     assert outputs.model_part("torchvision:resnet18", "random") == "torchvision~resnet18+random"
     assert outputs.model_part("a/nets.py:grey", None) == "nets.py~grey"
+    assert outputs.model_part("a/digits.run", None) == outputs.model_part("../digits.run/", None) == "digits.run"
     assert outputs.model_part(None, "runs/3/net.safetensors") == "net"
+
+
+def test_data_have_the_name_of_their_folder_or_of_their_part_in_the_box() -> None:
+    assert outputs.data_part("photos/val.zip") == "val.zip"
+    assert outputs.data_part("bundled:digits") == "digits"
+    assert outputs.data_part("bundled:digits/held-out") == "digits-held-out"

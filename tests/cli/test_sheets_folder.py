@@ -7,6 +7,7 @@ import pytest
 from typer.testing import Result
 
 ASKED = {
+    "demo": [],
     "explain": ["--demo"],
     "features": ["--demo"],
     "filters": ["--layer", "features.0"],

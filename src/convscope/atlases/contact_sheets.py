@@ -25,7 +25,8 @@ from convscope.atlases.unit_patches import (
     longest_side,
     patches_of,
 )
-from convscope.network.filters import filters_of
+from convscope.network.filters import filter_layers, filters_of
+from convscope.network.layers import find_call
 from convscope.network.targets import Unit
 from convscope.render.colour import channels_picture
 from convscope.render.grid import About, Cell, grid
@@ -201,7 +202,9 @@ def data_words(atlas: "Atlas") -> str:
 
 
 def _filter_pictures(net: "Network", layer: str, units: Sequence[int]) -> tuple[Image.Image, ...]:
-    """Each on its own scale; none where a unit does not see colours or grey."""
+    """Each on its own scale; none where a layer has none, such as a ReLU, or a unit does not see colours or grey."""
+    if find_call(net.module, layer).path not in filter_layers(net.module):
+        return ()
     found = filters_of(net.module, layer)
     if found.inputs not in (1, 3) or found.groups != 1 or found.weights.shape[2:] == (1, 1):
         return ()

@@ -32,7 +32,7 @@ from convscope.network.loading import Network
 from convscope.network.pictures import SUFFIXES
 from convscope.store.atlas import Atlas, open_atlas
 from convscope.store.atlas_folder import LOCK, beside, folder_for, locked, swap_in
-from convscope.store.manifest import MANIFEST, Manifest, read_manifest, write_manifest
+from convscope.store.manifest import ATLAS, MANIFEST, Manifest, read_manifest, write_manifest
 from convscope.store.parts import present, remove_leftovers, remove_parts
 from convscope.writing import UnwritableError
 
@@ -242,19 +242,13 @@ def _state(folder: Path, how: _How) -> Manifest | None:
     """
     there = read_manifest(folder)
     if there is None:
-        if folder.exists() and not folder.is_dir():
-            raise ConvscopeError(f"{folder} is a file; an atlas is a folder")
-        # dots: a lock, or a manifest that was being written when its process was killed
-        if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
-            raise ConvscopeError(f"{folder} is no atlas, and not empty; choose another folder with --out")
+        ATLAS.refuse_other(folder)
         if folder.suffix.lower() in SUFFIXES:
             raise ConvscopeError(
                 f"{folder} is the name of a picture; an atlas is a folder, such as {folder.with_suffix('.atlas')}"
             )
-        return None
-    if not (how.resume or how.overwrite):
-        state = "is there already" if there.is_finished else "is not finished"
-        raise ConvscopeError(f"{folder} {state}: --resume goes on with it, --overwrite begins anew")
+    elif not (how.resume or how.overwrite):
+        ATLAS.refuse_taken(folder, is_finished=there.is_finished)
     return there
 
 

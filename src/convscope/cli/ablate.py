@@ -82,10 +82,8 @@ def ablate(
             path, load, request, top=top, into=into, threads=threads, resume=resume, out=out, endings=endings,
             as_json=as_json,
         )  # fmt: skip
-    if path is not None and not demo and not path.exists():
-        from convscope.network.pictures import missing
-
-        raise ConvscopeError(missing(path, "picture, folder or archive"))
+    if path is not None and not demo:
+        _refuse_missing(path)
     if option := _first_given(over_data):
         raise ConvscopeError(f"{option} is for units over a data set (a folder without --each), not for a picture")
     return _photo_by_photo(
@@ -109,10 +107,21 @@ def _photo_by_photo(path: Path | None, demo: bool, load: Any, request: dict[str,
     return ablate_photos(load(), photos, request, **how)
 
 
+def _refuse_missing(path: Path) -> None:
+    from convscope.network.digit_pictures import is_in_the_box
+    from convscope.network.pictures import missing
+
+    if not path.exists() and not is_in_the_box(path):
+        raise ConvscopeError(missing(path, "picture, folder or archive"))
+
+
 def _is_data(path: Path) -> bool:
     """True for what holds many images: a folder, an archive, a data set's name."""
     from convscope.dataset.image_sources import ARCHIVES
+    from convscope.network.digit_pictures import is_digit_picture, is_in_the_box
 
+    if is_in_the_box(path):
+        return not is_digit_picture(path.as_posix())
     return path.is_dir() or str(path).startswith("hf:") or path.name.lower().endswith(ARCHIVES)
 
 

@@ -10,7 +10,8 @@ Images = Annotated[
     Path | None,
     typer.Argument(
         metavar="DATA|IMAGE",
-        help="A folder, an archive or hf:NAME: accuracy lost over all of it. A picture: its answer before and after.",
+        help="A folder, an archive, hf:NAME or bundled:digits: accuracy lost over all of it. A picture: its answer "
+        "before and after.",
     ),
 ]
 Units = Annotated[

@@ -9,7 +9,7 @@ import typer
 
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
-from convscope.cli.outputs import endings_of, model_part, name_part, save_as, sheets_folder
+from convscope.cli.outputs import data_part, endings_of, model_part, name_part, save_as, sheets_folder
 from convscope.cli.running import DONE, SKIPPED, command, say_skipped
 from convscope.errors import ConvscopeError
 
@@ -97,7 +97,7 @@ def dissect(
         asked: dict[str, Any] = {"level": level, "least": least, "units": chosen, "rows": most, "photos": photos}
         layers = opt.listed(layer, "--layer") or None
         found = dissections.dissect(net, data, boxes, masks, names, layers, **asked, batch=batch, on_step=on_step)
-    stem = ".".join(part for part in (name_part([Path(data).name]), model_part(model, weights)) if part)
+    stem = ".".join(part for part in (data_part(data), model_part(model, weights)) if part)
     done = [_write(one, out / stem, endings, units) for one in found.values()]
     _print(found, done, as_json=as_json)
     skipped = next(iter(found.values())).skipped

@@ -9,7 +9,7 @@ import typer
 
 from convscope.cli import explain_options as given
 from convscope.cli import options as opt
-from convscope.cli.outputs import endings_of, model_part, name_part, save_as, sheets_folder
+from convscope.cli.outputs import data_part, endings_of, model_part, name_part, save_as, sheets_folder
 from convscope.cli.running import DONE, SKIPPED, command, say, say_skipped
 from convscope.errors import ConvscopeError
 
@@ -34,7 +34,10 @@ Batch = Annotated[
 @command("embed")
 def embed(
     data: Annotated[
-        str, typer.Argument(metavar="NAME.atlas|DATA", help="An atlas, or a folder or archive of photos, or hf:NAME.")
+        str,
+        typer.Argument(
+            metavar="NAME.atlas|DATA", help="An atlas; or a folder or archive of photos, hf:NAME, bundled:digits."
+        ),
     ],
     layer: Annotated[
         list[str] | None,
@@ -131,7 +134,7 @@ def embed(
         given_here = {"labels": labels, "most": most, "batch": batch}
         asked |= {name: value for name, value in given_here.items() if value is not None}
         found = _of_data(net, data, opt.listed(layer, "--layer"), asked)
-    stem = ".".join(part for part in (name_part([Path(data).name]), model_part(model, weights)) if part)
+    stem = ".".join(part for part in (data_part(data), model_part(model, weights)) if part)
     done = [_write(one, out / stem, endings, layout) for one in found]
     _print(found, done, as_json=as_json)
     left_out = {name: why for one in found for name, why in one.left_out.items()}

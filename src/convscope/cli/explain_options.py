@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 _MODEL, _SHEETS = "Model", "Other sheets"
-Photos = Annotated[Path | None, typer.Argument(metavar="IMAGE|FOLDER", help="A picture, or a folder of them.")]
+Photos = Annotated[
+    Path | None, typer.Argument(metavar="IMAGE|FOLDER", help="A picture, a folder of them, or bundled:digits:7.")
+]
 Demo = Annotated[bool, typer.Option("--demo", help="scikit-image's cat, coffee and rocket.")]
 Methods = Annotated[
     list[str] | None,
@@ -122,8 +124,8 @@ Models = Annotated[
         "-m",
         rich_help_panel=_MODEL,
         show_default="bundled:tiny50",
-        help="torchvision:NAME, timm:NAME, hf:ORG/NAME, package.module:factory, path/file.py:factory or "
-        "bundled:tiny50. Repeat it to set models side by side.",
+        help="torchvision:NAME, timm:NAME, hf:ORG/NAME, package.module:factory, path/file.py:factory, "
+        "NAME.run or bundled:tiny50. Repeat it to set models side by side.",
     ),
 ]
 Weights = Annotated[

@@ -78,8 +78,8 @@ Models = Annotated[
     list[str] | None,
     typer.Option(
         "--model", "-m", rich_help_panel=_MODEL, show_default="bundled:tiny50",
-        help="torchvision:NAME, timm:NAME, hf:ORG/NAME, package.module:factory, path/file.py:factory, or "
-        "bundled:tiny50. Repeat it to set networks side by side.",
+        help="torchvision:NAME, timm:NAME, hf:ORG/NAME, package.module:factory, path/file.py:factory, "
+        "NAME.run or bundled:tiny50. Repeat it to set networks side by side.",
     ),
 ]  # fmt: skip
 Weights = Annotated[

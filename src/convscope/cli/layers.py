@@ -42,10 +42,11 @@ def layers(
     if as_json:
         print(json.dumps([layer.as_json() for layer in found.layers], indent=1))
     else:
-        _print_table(net.name, found)
+        print_layers(net.name, found)
 
 
-def _print_table(name: str, found: "Listing") -> None:
+def print_layers(name: str, found: "Listing") -> None:
+    """The table of a network's layers, and its totals."""
     from rich.text import Text
 
     from convscope.cli.tables import new_table, print_table

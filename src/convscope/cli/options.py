@@ -17,7 +17,7 @@ Model = Annotated[
     typer.Option(
         "--model", "-m", rich_help_panel=_MODEL, show_default="bundled:tiny50",
         help="torchvision:NAME, timm:NAME, hf:ORG/NAME, package.module:factory, path/file.py:factory, "
-        "or bundled:tiny50.",
+        "NAME.run (trained here) or bundled:tiny50.",
     ),
 ]  # fmt: skip
 Weights = Annotated[

@@ -81,9 +81,15 @@ def name_part(asked: Sequence[str]) -> str:
     return f"{said[: MOST_LETTERS - 9]}-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
 
 
+def data_part(data: str) -> str:
+    """For files' names: a folder's or archive's own name; ``digits-held-out`` of the part of that name in the box."""
+    return name_part([data.removeprefix("bundled:") if data.startswith("bundled:") else Path(data).name])
+
+
 def model_part(model: str | None, weights: str | None) -> str:
     """For files' names, since two networks have layers and classes of one name; empty for the default network."""
-    spec = model if model is None or ".py:" not in model else Path(model).name
+    is_path = model is not None and (".py:" in model or model.rstrip("/").endswith(".run"))
+    spec = Path(model).name if is_path and model else model
     given = ([] if spec is None else [spec]) + ([] if weights is None else [Path(weights).stem])
     return name_part(given) if given else ""
 

@@ -27,7 +27,9 @@ Row = dict[str, Any]
 
 @command("predict")
 def predict(
-    path: Annotated[Path | None, typer.Argument(metavar="IMAGE|FOLDER", help="A picture, or a folder of them.")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(metavar="IMAGE|FOLDER", help="A picture, a folder of them, or bundled:digits:7.")
+    ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="scikit-image's cat, coffee and rocket.")] = False,
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="Classes listed for each picture.")] = 5,
     labels: Annotated[

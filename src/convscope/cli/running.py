@@ -21,10 +21,12 @@ from convscope.cli.allocator import keep_memory
 from convscope.errors import ConvscopeError
 
 COMMANDS = (
+    "demo",
     "explain",
     "methods",
     "predict",
     "survey",
+    "train",
     "unit",
     "features",
     "filters",
@@ -38,6 +40,8 @@ COMMANDS = (
     "stats",
     "prototypes",
     "neighbours",
+    "training",
+    "audit",
     "layers",
     "doctor",
 )

@@ -1,19 +1,20 @@
-"""Photos named on the command line: a file, a folder of them, or scikit-image's own (``--demo``)."""
+"""Photos named on the command line: a file, a folder, scikit-image's own (``--demo``), or the digits in the box."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from convscope.cli.running import DONE, SKIPPED, say, say_skipped
 from convscope.errors import ConvscopeError
+from convscope.tours.photos import PHOTOS, photo
 from convscope.writing import UnwritableError
 
 if TYPE_CHECKING:
     from PIL import Image
 
 T = TypeVar("T")
-DEMO = {"cat": "chelsea", "coffee": "coffee", "rocket": "rocket"}  # scikit-image's names
 
 
 @dataclass
@@ -103,35 +104,42 @@ def photos_at(path: Path | None, *, demo: bool = False, besides: Path | None = N
     Raises:
         ConvscopeError: neither a path nor ``--demo``, both, a path that is not there, or a picture that is none.
     """
+    from convscope.network.digit_pictures import is_in_the_box
     from convscope.network.picture_folders import find_images, made_note
     from convscope.network.pictures import read_image
 
     if demo:
         if path is not None:
             raise ConvscopeError(f"--demo takes scikit-image's photos; leave out {path}")
-        return Photos(Path(), {name: _demo_reader(source) for name, source in DEMO.items()}, False)
+        return Photos(Path(), {name: partial(photo, name) for name in PHOTOS}, False)
     if path is None:
         raise ConvscopeError("give a picture or a folder of pictures, or --demo")
+    if is_in_the_box(path):
+        return _in_the_box(path.as_posix())
     if path.is_dir():
         made: list[str] = []
         files = find_images(path, besides=besides, on_made=made.append)
         if made:
             say(f"note: {made_note(made)}")
         return Photos(path, {f.relative_to(path).as_posix(): _file_reader(f) for f in files}, True)
-    photo = read_image(path)  # now: a misspelt name is refused before a network is loaded
-    return Photos(path.parent, {path.name: lambda: photo}, False)
+    picture = read_image(path)  # now: a misspelt name is refused before a network is loaded
+    return Photos(path.parent, {path.name: lambda: picture}, False)
+
+
+def _in_the_box(spec: str) -> Photos:
+    """One digit, ``bundled:digits:7``, or as from class folders all of ``bundled:digits/held-out``."""
+    from convscope.dataset.image_sources import source_of
+    from convscope.network.digit_pictures import digit_picture, is_digit_picture
+    from convscope.network.pictures import read_image
+
+    if is_digit_picture(spec):
+        name, picture = digit_picture(spec)
+        return Photos(Path(), {f"digit-{name.replace('/', '-')}": lambda: read_image(picture)}, False)
+    digits = source_of(spec)
+    return Photos(Path(spec), {name: lambda name=name: digits.read(name).image for name in digits.names()}, True)
 
 
 def _file_reader(file: Path) -> Callable[[], "Image.Image"]:
     from convscope.network.pictures import read_image
 
     return lambda: read_image(file)
-
-
-def _demo_reader(source: str) -> Callable[[], "Image.Image"]:
-    from skimage import data
-
-    from convscope.network.pictures import read_image
-
-    load: Callable[[], Any] = getattr(data, source)
-    return lambda: read_image(load())

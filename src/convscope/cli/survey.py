@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from convscope.cli import options as opt
+from convscope.cli.outputs import data_part
 from convscope.cli.running import DONE, REFUSED, SKIPPED, command, say, say_skipped
 from convscope.errors import ConvscopeError, nearest
 from convscope.wording import percent
@@ -28,7 +29,7 @@ SECONDS_BETWEEN = 30.0  # of two lines in a log
 
 Data = Annotated[
     str,
-    typer.Argument(metavar="DATA", help="A folder of pictures, flat or class folders; a zip or tar of them; hf:NAME."),
+    typer.Argument(metavar="DATA", help="A folder, flat or of class folders; a zip or tar; hf:NAME; bundled:digits."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The atlas to make; DATA's name with .atlas by default.")]
 Layers = Annotated[
@@ -177,6 +178,8 @@ def _stem(data: str) -> str:
     """What an atlas of these data is called: as they are, an archive without its ending."""
     if data.startswith("hf:"):
         return Path(data.removeprefix("hf:")).name or "survey"
+    if data.startswith("bundled:"):
+        return data_part(data)
     from convscope.dataset.image_sources import without_archive_suffix
 
     path = Path(data)

@@ -1,0 +1,137 @@
+"""Chapters on a small network that learns written digits here and now: its training, its maps, its pictures."""
+
+from collections.abc import Iterator
+
+from convscope.tours.chapter import Sheet, Stage
+from convscope.tours.digit_units import UNITS
+from convscope.tours.workshop import CLASSES, PHOTO, PHOTOS_FOLDER, RUN, Workshop
+from convscope.wording import percent
+
+PAIRS = (("9", "4"), ("1", "7"), ("7", "8"), ("0", "1"))
+SWEPT = ("0", "2", "4", "9")
+STRENGTHS, STRENGTH = (0.5, 4, 16, 64), 4
+LOOKED_AT, FIRST = "bundled:digits:7", "relu1"
+
+
+def _training(shop: Workshop) -> Iterator[Sheet]:
+    from convscope.store.run_folder import REPORT
+    from convscope.trainings.making import train
+
+    pace = shop.pace
+    run = train("digits", pace.digits, shop.run_folder, epochs=pace.epochs, resume=True, on_step=shop.tell)
+    report = f"{shop.run_folder.name}/{REPORT}"
+    last, held_out = run.history[-1], run.judged_by
+    right = percent(last.accuracies[held_out])
+    yield Sheet(
+        f"{report}/curves.png",
+        alt="Two charts with a line for the digits it learns from and one for those it never saw: the loss falls, the "
+        "share of right answers rises.",
+        text=f"After {last.epoch} rounds through the digits it reads {right} of those right that it never saw in "
+        "training. Both lines stay close: it has not just learnt its digits by heart.",
+        commands=(f"train {PHOTOS_FOLDER} --net small --out my.run",),
+        more=f"{report}/index.html",
+        more_text="the whole report of this training",
+    )
+    yield Sheet(
+        f"{report}/confusion.png",
+        alt="Three tables of ten by ten digits, before, during and after training; at the end nearly all counts are on "
+        "the diagonal.",
+        text="What each digit was called, in the beginning, in the middle and at the end. At first it gives the "
+        "same few answers to everything; at the end what is off the diagonal are its last mistakes.",
+        commands=("training my.run",),
+    )
+    yield Sheet(
+        f"{report}/embedding.film.webp",
+        still=f"{report}/embedding.png",
+        alt="A film: points in ten colours, first in one cloud, drift apart into a group a digit.",
+        text="Each point is a digit that the network never learnt from, placed by what its last hidden layer says of "
+        "it. The film goes through the training: one cloud becomes ten groups.",
+        commands=("training my.run",),
+    )
+    yield Sheet(
+        f"{report}/filters.png",
+        alt="Rows of small grey squares of five by five pixels, a row for each of several epochs.",
+        text="The nine filters of the first layer, as they grow. They begin as chance, and so small a filter goes on "
+        "looking like it: light beside dark is an edge, and to notice edges is their work.",
+        commands=("training my.run",),
+    )
+
+
+def _layers(shop: Workshop) -> Iterator[Sheet]:
+    from convscope.views.every_layer_map import every_layer
+    from convscope.views.feature_maps import features
+
+    shop.tell("one digit, layer by layer", 0, 1)
+    yield Sheet(
+        "every-layer.png", every_layer(shop.digits, LOOKED_AT, "strongest"),
+        alt="A written 7, and a row of maps, one a layer, in which it becomes coarser.",
+        text="The way of one 7 through the network: of each layer the unit that answers loudest. Convolutions find "
+        "patterns, ReLUs keep what is positive, pooling makes the map smaller. At the end nine numbers are left of it.",
+        commands=(f"features {PHOTO} --every-layer --strongest {RUN}",),
+    )  # fmt: skip
+    yield Sheet(
+        "first-layer.png", features(shop.digits, LOOKED_AT, FIRST),
+        alt="Nine maps of a written 7, each with other edges lit.",
+        text="All nine maps of its first layer, on one scale. Each filter lights up another part: left edges, right "
+        "edges, the ink, the paper.",
+        commands=(f"features {PHOTO} --layer {FIRST} {RUN}",),
+    )  # fmt: skip
+
+
+def _maximised(shop: Workshop) -> Iterator[Sheet]:
+    from convscope.optimised.picture_pairs import both
+    from convscope.optimised.picture_sweeps import sweep
+    from convscope.optimised.unit_pictures import visualize
+    from convscope.synthesis.recipes import Recipe
+
+    # pixels, not a natural image: digits have not the contrasts of photos
+    net, recipe, steps = shop.digits, Recipe(image="pixels", noise=0.05, tv_beta=1), shop.pace.digit_steps
+    strengths = ",".join(f"{value:g}" for value in STRENGTHS)
+    ten = visualize(
+        net, list(net.classes), recipe=recipe, tv=STRENGTH, steps=steps, on_step=shop.step("pictures of digits")
+    )
+    how = "--image pixels --noise 0.05 --tv-beta 1"
+    yield Sheet(
+        "ten-digits.png", ten,
+        alt="Ten blurred black and white pictures in which strokes of digits can be seen.",
+        text="The pictures that the network takes for each digit with all its might: white where ink speaks for it, "
+        "black where there must be none. Some are digits to our eyes too, some are not, and yet the network is as sure "
+        "of them: it learnt what tells ten digits apart, not what a digit is.",
+        commands=(f"visualize --class {CLASSES} {how} --tv {STRENGTH:g} {RUN}",),
+    )  # fmt: skip
+    yield Sheet(
+        "smoothness.png",
+        sweep(net, list(SWEPT), "tv", STRENGTHS, recipe=recipe, steps=steps, on_step=shop.step("smoothness")),
+        alt="Four digits in four columns, from left to right smoother and greyer.",
+        text="The same, smoother and smoother: TV, total variation, is what a picture pays for every difference "
+        "between neighbours. What is still there on the right is what the network needs most.",
+        commands=(f"visualize --class {CLASSES} {how} --tv {strengths} {RUN}",),
+    )  # fmt: skip
+    yield Sheet(
+        "two-at-once.png", both(net, PAIRS, recipe=recipe, tv=STRENGTH, steps=steps, on_step=shop.step("two at once")),
+        alt="Four rows: a digit, a picture of two digits at once, the other digit.",
+        text="In the middle, one picture that is to be two digits at once. Below it what each of the two reaches. "
+        "Where one wins by far, it needs ink where the other must have none.",
+        commands=(f"visualize --both cat dog {how} --tv {STRENGTH:g} {RUN}",),
+    )  # fmt: skip
+
+
+STAGES = (
+    Stage(
+        "training", "A network learns to read",
+        "A network of three convolutions and two dense layers learns 1,797 digits, written by 13 people, that come "
+        "with scikit-learn. A quarter of them is kept back, to see whether it can read what it never saw.",
+        60, _training,
+    ),
+    UNITS,
+    Stage(
+        "layers", "One digit, layer by layer",
+        "What becomes of a picture on its way through the network.",
+        3, _layers,
+    ),
+    Stage(
+        "maximised", "What is a digit to this network?",
+        "The network is asked for pictures again: of each digit, smoother and smoother, and of two digits at once.",
+        15, _maximised,
+    ),
+)  # fmt: skip
