@@ -128,16 +128,17 @@ def write_all(
     sheets: Mapping[str, Callable[[Any], Any]],
     names: list[str],
     after: Callable[[str, Any], None] = lambda _name, _sheet: None,
+    out: Path = OUT,
 ) -> None:
     """Draw the sheets, or those that are named, from ``sources``: write each as a picture, and print what it says."""
     if unknown := set(names) - set(sheets):
         sys.exit(f"no {', '.join(sorted(unknown))}; there are {', '.join(sheets)}")
-    OUT.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     sources.work.mkdir(parents=True, exist_ok=True)
     for name in names or sheets:
         sheet = sheets[name](sources)
         content = drawn(sheet.picture())
-        (OUT / f"{name}.webp").write_bytes(content)
+        (out / f"{name}.webp").write_bytes(content)
         print(name, len(content), *(f"{key}: {value}" for key, value in sheet.facts().items()), sep="\n  ", flush=True)
         after(name, sheet)
 

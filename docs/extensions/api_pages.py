@@ -30,7 +30,12 @@ def entry(module: ModuleType, name: str) -> list[str]:
         return [f".. autofunction:: {module.__name__}.{name}", ""]
     if issubclass(thing, Exception):
         return [f".. autoexception:: {module.__name__}.{name}", ""]
-    return [f".. autoclass:: {module.__name__}.{name}", "   :members:", "   :inherited-members: object, Sequence", ""]
+    return [
+        f".. autoclass:: {module.__name__}.{name}",
+        "   :members:",
+        "   :inherited-members: object, Sequence, Callback",
+        "",
+    ]
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
