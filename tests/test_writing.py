@@ -8,7 +8,7 @@ import pytest
 
 from convscope import writing
 from convscope.errors import ConvscopeError
-from convscope.writing import writable_file, writable_folder, write_file
+from convscope.writing import folder_aside, writable_file, writable_folder, write_file
 
 
 def test_the_content_is_written_with_the_folders_above_it(tmp_path: Path) -> None:
@@ -91,3 +91,55 @@ def test_asking_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert writable_folder(Path("a/b")) == Path("a/b")
     assert writable_file(Path("c/d.csv")) == Path("c/d.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_takes_its_place_whole_and_replaces_only_its_like(tmp_path: Path) -> None:
+    for words in ("first", "second"):
+        with folder_aside(tmp_path / "a" / "it", "mark") as aside:
+            assert not (tmp_path / "a" / "it" / words).exists()
+            (aside / "mark").write_text(words)
+            (aside / words).write_text("")
+    assert sorted(path.name for path in (tmp_path / "a" / "it").iterdir()) == ["mark", "second"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["it"]
+    (tmp_path / "plain").mkdir()
+    assert (tmp_path / "a" / "it").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    for name in ("plain", "file"):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ConvscopeError, match="something else is there"), folder_aside(tmp_path / name, "mark"):
+            pytest.fail("it was let in")
+
+
+def broken_off(folder: Path, error: BaseException) -> None:
+    with folder_aside(folder, "mark") as aside:
+        (aside / "mark").write_text("second")
+        raise error
+
+
+@pytest.mark.parametrize("error", [OSError(28, "disk full"), KeyboardInterrupt()])
+def test_a_folder_that_fails_leaves_what_was_there(error: BaseException, tmp_path: Path) -> None:
+    with folder_aside(tmp_path / "it", "mark") as aside:
+        (aside / "mark").write_text("first")
+    for name in ("it", "new"):
+        with pytest.raises((ConvscopeError, KeyboardInterrupt)):
+            broken_off(tmp_path / name, error)
+    assert [path.name for path in tmp_path.iterdir()] == ["it"]
+    assert (tmp_path / "it" / "mark").read_text() == "first"
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with folder_aside(tmp_path / "it", "mark") as aside:
+        (aside / "mark").write_text("first")
+    rename = Path.rename
+
+    def failing(self: Path, to: Path) -> Path:
+        if self.name.startswith(".it.") and not self.name.endswith(".old"):
+            raise OSError(13, "denied")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(ConvscopeError, match="denied"), folder_aside(tmp_path / "it", "mark") as aside:
+        (aside / "mark").write_text("second")
+    assert [path.name for path in tmp_path.iterdir()] == ["it"]
+    assert (tmp_path / "it" / "mark").read_text() == "first"

@@ -1,0 +1,97 @@
+"""Nearest images. Oracle: all distances, sorted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import convscope as cs
+from convscope.audits.nearest_images import NearestImages, distances, training_data
+from convscope.dataset.image_sources import source_of
+from convscope.dataset.pooled_features import pooled_features
+from convscope.errors import ConvscopeError
+from tests.audits.squares import colour_net, make_photos
+
+
+@pytest.fixture
+def rows() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(7, 5)).astype(np.float32), rng.normal(size=(43, 5)).astype(np.float32)
+
+
+def brute(queries: np.ndarray, images: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(queries[:, None].astype(float) - images[None].astype(float), axis=2)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 43])
+def test_they_are_those_of_brute_force_whatever_the_batches(rows, batch: int) -> None:
+    queries, images = rows
+    found = NearestImages(queries, 4)
+    for first in range(0, 43, batch):
+        found.update(np.arange(first, min(43, first + batch)), images[first : first + batch])
+    expected = brute(queries, images)
+    order = np.argsort(expected, 1, kind="stable")[:, :4]
+    np.testing.assert_array_equal(found.numbers, order)
+    np.testing.assert_allclose(found.distances, np.take_along_axis(expected, order, 1), rtol=1e-12)
+
+
+def test_an_image_is_not_its_own_neighbour_and_equals_go_to_the_earlier(rows) -> None:
+    _, images = rows
+    images[30] = images[2] = images[9]
+    found = NearestImages(images[[9]], 3, np.array([9]))
+    found.update(np.arange(43), images)
+    assert [number for number, _ in found.of(0)][:2] == [2, 30]
+    assert found.of(0)[0][1] == 0
+
+
+def test_images_without_a_number_are_near_nothing(rows) -> None:
+    queries, images = rows
+    images[3:, 1] = np.nan
+    found = NearestImages(queries, 5)
+    found.update(np.arange(43), images)
+    for query in range(7):
+        assert sorted(number for number, _ in found.of(query)) == [0, 1, 2]
+
+
+def test_a_distance_is_never_below_zero_nor_nan_by_rounding() -> None:
+    row = np.full((1, 300), 1e4 / 3)
+    assert distances(row, row) == 0
+
+
+def test_training_images_and_an_atlas_of_them_say_the_same(tmp_path: Path) -> None:
+    net, layer = colour_net(), "1"
+    photos = make_photos(tmp_path)
+    names, features = pooled_features(net, source_of(photos), [layer], skipped=lambda *_: None)
+    queries = features[layer][:3] + np.float32(0.01)
+    atlas = cs.survey(net, photos, tmp_path / "it.atlas", layers=[layer])
+    answers = []
+    for known in (photos, tmp_path / "it.atlas", atlas):
+        found = NearestImages(queries, 3)
+        made = training_data(net, layer, known, "auto").fill(found, skipped=lambda *_: None)
+        answers.append([[(made.names[n], made.label(made.names[n])) for n, _ in found.of(q)] for q in range(3)])
+        assert made.right("red") == (0,)
+        assert made.photo(found.of(0)[0][0]).size == (16, 16)
+    order = np.argsort(brute(queries, features[layer]), 1, kind="stable")[:, :3]
+    assert answers[0] == [[(names[n], names[n].split("/")[0]) for n in row] for row in order.tolist()]
+    assert answers[1:] == answers[:1] * 2
+
+
+def test_training_data_that_cannot_be_held_against_is_refused(tmp_path: Path) -> None:
+    net, photos = colour_net(), make_photos(tmp_path)
+    cs.survey(net, photos, tmp_path / "it.atlas", layers=["1"])
+    cs.survey(net, photos, tmp_path / "bare.atlas", layers=["1"], labels="none")
+
+    def ask(net: cs.Network, known: Path, layer: str = "1") -> None:
+        training_data(net, layer, known, "auto")
+
+    other = colour_net(flat=True)
+    with pytest.raises(ConvscopeError, match=r"it\.atlas was made with another network"):
+        ask(other, tmp_path / "it.atlas")
+    with pytest.raises(ConvscopeError, match=r"bare\.atlas is of images without labels"):
+        ask(net, tmp_path / "bare.atlas")
+    with pytest.raises(ConvscopeError, match="no layer '0'"):
+        ask(net, tmp_path / "it.atlas", "0")
+    (tmp_path / "alone").mkdir()
+    (photos / "red" / "0.png").rename(tmp_path / "alone" / "x.png")
+    with pytest.raises(ConvscopeError, match="1 photo in alone, given as training data, has no labels"):
+        ask(net, tmp_path / "alone")
