@@ -153,7 +153,7 @@ def test_killed_three_times_at_random_moments(place: Path, tmp_path: Path) -> No
 def test_ctrl_c_exits_130_and_resume_goes_on(place: Path, tmp_path: Path) -> None:
     made = tmp_path / "x.atlas"
     slow = command(place, str(made), "--per-image", "1")
-    slowly = os.environ | {"SLEEP_S": "0.3"}
+    slowly = os.environ | {"SLEEP_S": "2"}  # it must not be over before the signal comes
     process = subprocess.Popen(slow, stderr=subprocess.PIPE, text=True, start_new_session=True, env=slowly)
     while not (made / "parts").exists() and process.poll() is None:
         time.sleep(0.005)

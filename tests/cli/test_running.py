@@ -74,7 +74,7 @@ def test_results_go_where_the_next_run_does_not_look_for_photos() -> None:
         importlib.import_module(f"convscope.cli.{name}")
     options = [option for one in typer.main.get_command(running.app).commands.values() for option in one.params]
     defaults = {str(one.default) for one in options if one.name == "out" and one.default is not None}
-    assert defaults == {RESULTS}
+    assert defaults == {RESULTS, "convscope-demo"}  # which is known by its files
 
 
 def test_ctrl_c_is_exit_130(run) -> None:

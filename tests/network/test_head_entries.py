@@ -16,6 +16,7 @@ from convscope.network.headed import HeadedNet
 from convscope.network.loading import Network, load
 from convscope.network.preprocessing import Preprocess
 from convscope.network.trained import network_of
+from convscope.store.checked_tensors import write_checked
 from convscope.store.run_folder import Training, begin_training, finish_training
 from tests import nets
 
@@ -45,7 +46,8 @@ def written(folder: Path, net: HeadedNet, entry: object, preprocess: object) -> 
     """A finished run, as a training leaves it."""
     said = json.loads(json.dumps(entry))  # what JSON makes of it
     begin_training(folder, Training(network=said, classes=("a", "b"), preprocess=asdict(preprocess)))  # type: ignore[call-overload]
-    save_file(net.state_dict(), folder / "weights.safetensors")
+    arrays = {name: values.numpy() for name, values in net.state_dict().items()}
+    write_checked(folder / "weights.safetensors", "weights", {"epoch": 1}, arrays)
     finish_training(folder)
     return folder
 

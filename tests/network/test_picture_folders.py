@@ -52,12 +52,16 @@ def test_refuses_nothing_missing_and_no_folder(tmp_path: Path) -> None:
 def test_leaves_out_what_convscope_made_and_says_what(tmp_path: Path) -> None:
     results = [f"{RESULTS}/a.png", f"b/{RESULTS}-2/deep/c.jpg"]
     atlas = ["x.atlas/manifest.json", "x.atlas/plan.json", "x.atlas/images/ab/d.webp"]
-    root = folder_of(tmp_path / "in", "a.png", "b/c.png", "out/d.png", f"b/my-{RESULTS}.png", *results, *atlas)
+    run = ["x.run/training.json", "x.run/epochs/00000.safetensors", "x.run/report/curves.png"]
+    pages = ["y/audit.json", "y/audit.html", "y/pictures/0.png", "z/demo.json", "z/index.html", "z/dream/cat.png"]
+    theirs = ["b/training.json", "b/index.html"]
+    mine = ["a.png", "b/c.png", "out/d.png", f"b/my-{RESULTS}.png"]
+    root = folder_of(tmp_path / "in", *mine, *theirs, *results, *atlas, *run, *pages)
     made: list[str] = []
     found = list(image_names(root, besides=tmp_path / "in" / "out", on_made=made.append))
     assert found == ["a.png", "b/c.png", f"b/my-{RESULTS}.png"]
-    assert made == [f"b/{RESULTS}-2", RESULTS, "x.atlas"]
-    assert made_note(made) == "3 folders are left out, the first b/convscope-out-2: what is in them convscope made"
+    assert made == [f"b/{RESULTS}-2", RESULTS, "x.atlas", "x.run", "y", "z"]
+    assert made_note(made) == "6 folders are left out, the first b/convscope-out-2: what is in them convscope made"
     assert made_note(made[1:2]) == "convscope-out is left out: what is in it convscope made"
 
 

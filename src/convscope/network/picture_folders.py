@@ -2,8 +2,8 @@ r"""Which files below a folder are photos, one folder's names in memory at a tim
 
 A photo is told by the suffix of its name. Left out are names that begin with a dot (thumbnails, resource forks), linked
 folders and links to files outside (what they show is either found under its own name or is no part of the folder), and
-what convscope itself made: an atlas, whose pictures are cut out of photos, and folders of results, whose sheets the
-next run would take for photos. Those are known by their name, which begins with ``RESULTS``.
+what convscope itself made, whose pictures the next run would take for photos: atlases, trainings, audits and demos,
+known by their files, and folders of sheets, known by their name, which begins with ``RESULTS``.
 
 Sorted with ``/`` after the names of folders, depth first, names come in the order of the code points of whole paths:
 "a.jpg" < "a/b.jpg", for "." < "/". Bytes of a name that are no UTF-8 are written as ``\xe9``.
@@ -18,6 +18,8 @@ from convscope.errors import ConvscopeError
 from convscope.network.pictures import SUFFIXES, missing
 
 RESULTS = "convscope-out"  # where commands write unless told otherwise
+_ATLAS = {"manifest.json", "plan.json"}
+_MADE = (_ATLAS, {"training.json", "epochs/"}, {"audit.json", "audit.html"}, {"demo.json", "index.html"})
 
 OnMade = Callable[[str], object]
 
@@ -63,7 +65,7 @@ def printable(name: str) -> str:
 
 def is_atlas(names: Collection[str]) -> bool:
     """Whether these are the names in an atlas, finished or not: what it has cut out of photos are no photos."""
-    return "manifest.json" in names and "plan.json" in names
+    return set(names) >= _ATLAS
 
 
 def _paths(folder: Path, besides: Path | None, on_made: OnMade | None) -> Iterator[str]:
@@ -90,7 +92,8 @@ class _Walk:
     def paths(self, folder: str, above: str = "") -> Iterator[str]:
         """The photos below a folder whose own path is ``above``."""
         entries = _visible_entries(folder)
-        if is_atlas({name for name, _ in entries}):
+        names = {name for name, _ in entries}
+        if any(made <= names for made in _MADE):
             self._leave(above)
             return
         for name, entry in entries:

@@ -82,7 +82,9 @@ def _header(file: BinaryIO, kind: str) -> tuple[dict[str, Any], str, str]:
     if length > 1 << 28:
         raise ValueError("no header is so long")
     entries: dict[str, Any] = json.loads(file.read(length))
-    metadata: dict[str, str] = entries.pop("__metadata__")
+    metadata: dict[str, str] = entries.pop("__metadata__", {})
+    if not {kind, "sha256"} <= metadata.keys():
+        raise ValueError(f"it has no {kind} with a checksum")
     return entries, metadata[kind], metadata["sha256"]
 
 

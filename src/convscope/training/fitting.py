@@ -54,7 +54,6 @@ class DivergedError(ConvscopeError):
 
 
 @runtime_checkable
-@runtime_checkable
 class Watching(Protocol):
     """A probe: called after each epoch, and with 0 before the first."""
 
