@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -153,8 +154,9 @@ def test_killed_three_times_at_random_moments(place: Path, tmp_path: Path) -> No
 def test_ctrl_c_exits_130_and_resume_goes_on(place: Path, tmp_path: Path) -> None:
     made = tmp_path / "x.atlas"
     slow = command(place, str(made), "--per-image", "1")
-    slowly = os.environ | {"SLEEP_S": "2"}  # it must not be over before the signal comes
-    process = subprocess.Popen(slow, stderr=subprocess.PIPE, text=True, start_new_session=True, env=slowly)
+    slowly = os.environ | {"SLEEP_S": "0.3"}
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a script that runs the tests may have it ignored
+    process = subprocess.Popen(slow, stderr=subprocess.PIPE, text=True, env=slowly, preexec_fn=heard)
     while not (made / "parts").exists() and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
