@@ -8,7 +8,6 @@ classes of Tiny ImageNet in ``train`` and ``val``. WORK takes what is unpacked. 
 together is printed too.
 """
 
-import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,8 +31,7 @@ class Work:
 
     @cached_property
     def resnet(self) -> cs.Network:
-        with contextlib.chdir(self.folder / "models"):  # so that the pictures' footers have no path
-            return cs.load("cifar_resnet.py:resnet20", "cifar10_resnet20.safetensors")
+        return others.cifar_resnet(self.folder)
 
     @property
     def cifar(self) -> Path:

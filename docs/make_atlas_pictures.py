@@ -7,6 +7,7 @@ FOLDER has the user's own weights and photos: ``models/squeezenet1_0_imagenet.sa
 ImageNet in ``train`` and ``val``. WORK takes what is unpacked and the atlases; a second run goes on with them.
 """
 
+import contextlib
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
@@ -74,6 +75,12 @@ class Work:
             with zipfile.ZipFile(self.folder / "data" / f"{TINY}.zip") as archive:
                 archive.extractall(self.work)
         return self.work / TINY
+
+
+def cifar_resnet(folder: Path) -> cs.Network:
+    """The user's own ResNet-20, called from its folder so that the pictures' footers have no path."""
+    with contextlib.chdir(folder / "models"):
+        return cs.load("cifar_resnet.py:resnet20", "cifar10_resnet20.safetensors")
 
 
 def survey(net: cs.Network, data: Path, out: Path) -> cs.Atlas:

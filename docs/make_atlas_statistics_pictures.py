@@ -8,7 +8,6 @@ classes of Tiny ImageNet in ``train`` and ``val``. WORK takes what is unpacked a
 with them.
 """
 
-import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,9 +49,7 @@ class Work:
     @cached_property
     def cifar(self) -> cs.Atlas:
         """The ResNet over 1,000 test images."""
-        with contextlib.chdir(self.folder / "models"):  # so that the pictures' footers have no path
-            net = cs.load("cifar_resnet.py:resnet20", "cifar10_resnet20.safetensors")
-        return self._survey(net, self.folder / "data" / "cifar10_test", BLOCKS, "cifar")
+        return self._survey(others.cifar_resnet(self.folder), self.folder / "data" / "cifar10_test", BLOCKS, "cifar")
 
     def _survey(self, net: cs.Network, images: Path, layers: list[str], name: str) -> cs.Atlas:
         return cs.survey(net, images, self.work / f"{name}.atlas", layers, resume=True, on_note=print)

@@ -7,7 +7,6 @@ ResNet-20 for CIFAR-10, ``data/cifar10_test``, 1,000 images in ten class folders
 classes of Tiny ImageNet in ``train`` and ``val``, with a box in each image. WORK takes what is unpacked and the pages.
 """
 
-import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -44,8 +43,7 @@ class Work:
 
     @cached_property
     def resnet(self) -> cs.Network:
-        with contextlib.chdir(self.folder / "models"):  # so that the pictures' footers have no path
-            return cs.load("cifar_resnet.py:resnet20", "cifar10_resnet20.safetensors")
+        return others.cifar_resnet(self.folder)
 
     @cached_property
     def cifar(self) -> Audit:

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convscope.store import parts
-from convscope.store.parts import part_path, present, read_part, remove_leftovers, remove_parts, write_part
-from convscope.writing import UnwritableError
+from convscope.store.parts import PARTS, part_path, present, read_part, remove_parts, write_part
+from convscope.writing import UnwritableError, remove_asides
 
 PLAN = "0123456789abcdef"
 
@@ -179,7 +179,7 @@ def test_a_process_killed_while_it_writes_leaves_whole_parts_only(tmp_path: Path
         found = read_part(tmp_path, number, "plan")
         assert found is not None
         assert (found["values"] == number).all()
-    remove_leftovers(tmp_path)
+    remove_asides(tmp_path / PARTS)
     assert all(path.name[0] != "." for path in (tmp_path / "parts").iterdir())
 
 

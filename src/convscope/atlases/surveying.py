@@ -33,8 +33,8 @@ from convscope.network.pictures import SUFFIXES
 from convscope.store.atlas import Atlas, open_atlas
 from convscope.store.atlas_folder import LOCK, beside, folder_for, locked, swap_in
 from convscope.store.manifest import ATLAS, MANIFEST, Manifest, read_manifest, write_manifest
-from convscope.store.parts import present, remove_leftovers, remove_parts
-from convscope.writing import UnwritableError
+from convscope.store.parts import PARTS, present, remove_parts
+from convscope.writing import UnwritableError, remove_asides
 
 Say = Callable[[str], None]
 _PLANNING = ".plan"  # a plan in the making: what is refused while planning leaves what was there
@@ -189,6 +189,8 @@ class _Survey:
 
     def _planned(self, building: Path) -> tuple[Plan, Runs]:
         """The plan: the one that is there on ``resume``, else a new one."""
+        for place in (building, building / PARTS):
+            remove_asides(place)
         there = read_manifest(building)
         runs = Runs.of(there, self.engine.name, building)
         if there is not None and self.how.resume and (building / PLAN).is_file():
@@ -196,7 +198,6 @@ class _Survey:
             refuse_changed(plan, self.source, self.net, Parts(building, plan).digests, dict(self.asked))
             if self.how.deconv:
                 refuse_deconvs(self.net, self.source, plan.layers)
-            remove_leftovers(building)
             done = len(present(building, plan.fingerprint, thorough=False))
             self.how.note(f"goes on with {building}: {done} of {plan.shards} parts are there")
         else:
@@ -285,4 +286,4 @@ def _cleaned(building: Path, note: Say) -> Generator[None]:
 
 
 def _has_parts(building: Path) -> bool:
-    return next((building / "parts").glob("*.safetensors"), None) is not None
+    return next((building / PARTS).glob("*.safetensors"), None) is not None

@@ -152,8 +152,7 @@ def training_data(net: Network, layer: str, known: Any, labels: str) -> Training
 
 
 def _is_atlas(known: Any) -> bool:
-    place = Path(known) if isinstance(known, str | Path) else None
-    return place is not None and place.is_dir() and is_atlas({each.name for each in place.iterdir()})
+    return isinstance(known, str | Path) and is_atlas(Path(known))
 
 
 def _of_atlas(net: Network, layer: str, atlas: Atlas) -> TrainingAtlas:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -43,13 +42,11 @@ def sheets_folder(out: Path) -> Path:
     Raises:
         ConvscopeError: an atlas, in which only a survey writes, or no folder that can be written into.
     """
-    from convscope.dataset.plan import PLAN
     from convscope.network.picture_folders import is_atlas
-    from convscope.store.manifest import MANIFEST
     from convscope.writing import writable_folder
 
     for folder in (out, *out.absolute().parents):
-        if is_atlas([name for name in (MANIFEST, PLAN) if os.access(folder / name, os.F_OK)]):
+        if is_atlas(folder):
             raise ConvscopeError(
                 f"cannot write into {out}: {'it' if folder == out else folder} is an atlas; give another folder"
             )

@@ -48,7 +48,6 @@ from convscope.store import schema
 from convscope.store.feature_file import FEATURES, PATTERNS, Put, writing_tensors
 from convscope.store.picture_files import keep_picture, read_picture, remove_unnamed
 from convscope.store.tables import writing_tables
-from convscope.writing import remove_asides
 
 _CHANGED = (
     "is not the picture that it was in the pass: it was changed since, or is made anew at random each time. Its crops "
@@ -88,7 +87,6 @@ class Filling:
             ConvscopeError: not one image could be used, or a winner's photo is no longer there.
             UnwritableError: a full disk; what was there before stays.
         """
-        remove_asides(self.folder)
         with writing_tables(self.folder) as put:
             put("runs", runs)
             put("about", [schema.AboutRow(key, json.dumps(value)) for key, value in sorted(self.about.items())])

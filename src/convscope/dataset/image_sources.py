@@ -112,7 +112,7 @@ def source_of(data: object, *, besides: Path | None = None) -> ImageSource:
 
 
 def _source_at(path: Path, besides: Path | None) -> ImageSource:
-    if path.is_dir() and is_atlas({each.name for each in path.iterdir()}):
+    if is_atlas(path):
         raise ConvscopeError(f"{path} is an atlas: it holds what a survey found, not the photos; give {FORMS}")
     if path.is_dir():
         return ImageFolder(path.absolute(), besides=besides)

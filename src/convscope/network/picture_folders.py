@@ -10,7 +10,7 @@ Sorted with ``/`` after the names of folders, depth first, names come in the ord
 """
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,9 +63,9 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def is_atlas(names: Collection[str]) -> bool:
-    """Whether these are the names in an atlas, finished or not: what it has cut out of photos are no photos."""
-    return set(names) >= _ATLAS
+def is_atlas(folder: Path) -> bool:
+    """Whether it is an atlas, finished or not: what it has cut out of photos are no photos."""
+    return all(os.access(folder / name, os.F_OK) for name in _ATLAS)
 
 
 def _paths(folder: Path, besides: Path | None, on_made: OnMade | None) -> Iterator[str]:

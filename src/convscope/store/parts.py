@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from convscope.store.checked_tensors import DamagedError, read_about, read_tensors, write_checked
+from convscope.writing import remove_asides
 
 PARTS = "parts"
 _KIND = "part"
@@ -53,15 +54,9 @@ def present(folder: Path, plan_fingerprint: str, *, thorough: bool = True) -> se
     return {number for number, path in found.items() if _is_sound(path, number, plan_fingerprint, thorough=thorough)}
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left half written. Only while no other process writes parts there."""
-    for path in (folder / PARTS).glob(".[0-9]*.safetensors.*"):
-        path.unlink(missing_ok=True)
-
-
 def remove_parts(folder: Path) -> None:
     """Delete all parts and their folder: the atlas is finished."""
-    remove_leftovers(folder)
+    remove_asides(folder / PARTS)
     for path in (folder / PARTS).glob("*.safetensors"):
         path.unlink(missing_ok=True)
     if (folder / PARTS).is_dir() and not any((folder / PARTS).iterdir()):

@@ -14,6 +14,7 @@ import numpy as np
 
 from convscope.errors import ConvscopeError
 from convscope.store.checked_tensors import DamagedError, read_about, read_tensors, write_checked
+from convscope.writing import remove_asides
 
 EPOCHS = "epochs"
 _KIND = "snapshot"
@@ -64,8 +65,7 @@ def drop_snapshots(folder: Path, *, after: int) -> list[int]:
 
     A training that is resumed at an epoch makes them again. Only while no other process writes there.
     """
-    for path in (folder / EPOCHS).glob(".[0-9]*.safetensors.*"):
-        path.unlink(missing_ok=True)
+    remove_asides(folder / EPOCHS)
     gone = [epoch for epoch in epochs(folder) if epoch > after]
     for epoch in reversed(gone):  # a kill half way leaves no gap
         snapshot_path(folder, epoch).unlink(missing_ok=True)

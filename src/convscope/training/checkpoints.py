@@ -106,13 +106,6 @@ def load_checkpoint(folder: Path, net: nn.Module, optimiser: torch.optim.Optimiz
         write_checked(folder / WEIGHTS, _WEIGHTS, {"epoch": facts["epoch"]}, weights)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left half written. Only while no other process writes there."""
-    for name in (CHECKPOINT, WEIGHTS):
-        for path in folder.glob(f".{name}.*"):
-            path.unlink(missing_ok=True)
-
-
 def load_arrays(net: nn.Module, weights: Mapping[str, np.ndarray], file: object) -> None:
     """All parameters and buffers, to the bit. Raises ConvscopeError where they are of another network."""
     try:

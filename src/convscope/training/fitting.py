@@ -33,7 +33,6 @@ from convscope.training.checkpoints import (
     checkpoint_facts,
     load_arrays,
     load_checkpoint,
-    remove_leftovers,
     write_checkpoint,
 )
 from convscope.training.judging import Judgement, judged
@@ -41,6 +40,7 @@ from convscope.training.random_states import randomness_of
 from convscope.training.recipe import FACTOR, Recipe
 from convscope.training.run_data import RunData
 from convscope.training.surroundings import training_surroundings
+from convscope.writing import remove_asides
 
 OnStep = Callable[[int, int], None]
 
@@ -144,7 +144,7 @@ class _Fitting:
         with randomness_of(self.recipe.seed, 0):
             first = judged(self.net, self.data.held_out, self.data.classes)  # also: does the network fit the data?
         if self.folder is not None:
-            remove_leftovers(self.folder)
+            remove_asides(self.folder)
         done = self._gone_on() if resume else None
         watching = None if probe is None or done == self.recipe.epochs else probe()
         if done is None:

@@ -46,8 +46,9 @@ from convscope.network.headed import HeadedNet
 from convscope.network.loading import Network
 from convscope.network.preprocessing import Preprocess
 from convscope.store.feature_file import mapped_tensor, writing_tensors
-from convscope.store.parts import present, read_part, remove_leftovers, remove_parts, write_part
+from convscope.store.parts import PARTS, present, read_part, remove_parts, write_part
 from convscope.training.run_data import SIDES, RunData, Split
+from convscope.writing import remove_asides
 
 FEATURES = "features"  # the folder
 _A_PART = 256  # images: about what a second or two of a small base gives
@@ -96,7 +97,7 @@ def frozen_features(
     key = _key(net, data.fingerprint)
     path = place / f"{key}.safetensors"
     if not path.is_file():
-        remove_leftovers(place)
+        remove_asides(place / PARTS)
         _compute(net, splits, place, key, batch, on_step or _unheard)
         _assemble(path, splits, place, key)
     for other in place.glob("*.safetensors"):  # of another base or other data
