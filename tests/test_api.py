@@ -111,6 +111,16 @@ class _Counting(nn.Module):
         return self.net(x)
 
 
+def test_an_answer_of_nan_has_no_most_probable_class() -> None:
+    class Unsure(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tensor([0.0, torch.nan, 1.0]).expand(len(x), 3)
+
+    net = cs.load(Unsure(), preprocess=friendly.PREPROCESS)
+    with pytest.raises(ConvscopeError, match="Unsure answers with NaN"):
+        cs.predict(net, friendly.photo(8, 8))
+
+
 def test_many_photos_come_in_order_in_bounded_batches_of_one_size() -> None:
     """Oracle: each photo alone, to float32 rounding."""
     whole = cs.Preprocess(size=None, crop=None)

@@ -1,9 +1,6 @@
 """``convscope train``. What it computes is proved in ``tests/training``; here the command asks and says rightly."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ from convscope.store.run_folder import CHECKPOINT, WEIGHTS, training_of
 from convscope.training.checkpoints import finished_facts
 from convscope.trainings import run_making
 from convscope.writing import UnwritableError
+from tests.cli.struck_training import struck
 from tests.training.folders import CLASSES, colour_folders
 
 BRIEF = ("--net", "tiny", "--epochs", 3, "--batch", 8, "--augment", "none")
@@ -39,12 +37,13 @@ def test_it_says_what_learns_how_it_learns_and_how_well(cli, folder: Path) -> No
     result = cli("train", "colours", *BRIEF)
     assert "conv1" in result.stdout
     assert "colours: 18 images to train on, 6 held out, 3 classes" in result.stdout
-    assert "3 epochs, batches of 8, adam, learning rate 0.001 (cosine), seed 0" in result.stdout
+    assert "all parameters learn\n3 epochs, batches of 8, adam, learning rate 0.001 (cosine), seed 0" in result.stdout
     assert [line.split()[:2] for line in result.stderr.splitlines() if line.startswith("epoch")] == [
         ["epoch", str(k)] for k in (1, 2, 3)
     ]
     said = finished_facts(Path("colours.run"))
     right = sum(row[k] for k, row in enumerate(said["confusion"]))
+    assert "after epoch 3, the last:" in result.stdout
     assert f"of the 6 held-out images answered rightly, {6 - right} wrongly" in result.stdout
     assert result.stdout.splitlines()[-2:] == ["colours.run", "colours.run/report/index.html"]
     assert Path("colours.run/report/index.html").is_file()
@@ -70,7 +69,7 @@ def held_out_names(facts, folder: Path) -> list[str]:
 
 
 def test_json_is_all_of_it(cli, folder: Path) -> None:
-    said = json.loads(cli("train", "colours", *QUICK, "--out", "x.run", "--json", "--seed", 3).stdout)
+    said = json.loads(cli("train", "--data", "colours", *QUICK, "--out", "x.run", "--json", "--seed", 3).stdout)
     facts = finished_facts(Path("x.run"))
     assert said["images"] == {"train": 18, "held out": 6}
     assert said["confusion"] == facts["confusion"]
@@ -123,6 +122,7 @@ def test_skipped_pictures_are_listed_and_the_code_is_1(cli, folder: Path) -> Non
         (("--layer", "conv1"), "--base"),
         (("--base", "bundled:tiny50"), "--net is trained whole"),
         (("--units", "conv3:64"), "conv3"),
+        (("--data", "colours"), "the data are given twice, colours and --data colours"),
     ],
 )
 def test_a_refused_training_leaves_no_files(cli, folder: Path, tmp_path: Path, options, said: str) -> None:
@@ -147,6 +147,25 @@ def test_what_is_there_is_not_written_over_unasked(cli, folder: Path) -> None:
     assert Path("colours.run", CHECKPOINT).read_bytes() == before
     cli("train", "colours", *QUICK, "--overwrite", "--seed", 1)
     assert Path("colours.run", CHECKPOINT).read_bytes() != before
+
+
+def test_a_finished_run_is_not_taken_for_another(cli, folder: Path, tmp_path: Path) -> None:
+    """Oracle: each thing that ``--resume`` is given otherwise, one at a time; exit code and files."""
+    cli("train", "colours", *QUICK, "--out", "x.run")
+    before = files("x.run")
+    other_net = tuple("small" if part == "tiny" else part for part in QUICK)
+    assert (
+        "begun with another network" in cli("train", "colours", *other_net, "--out", "x.run", "--resume", code=2).stderr
+    )
+    assert "x.run was trained on other data (colours)" in (
+        cli("train", "bundled:digits", *QUICK, "--out", "x.run", "--resume", code=2).stderr
+    )
+    assert (
+        "other data" in cli("train", "colours", *QUICK, "--held-out", 0.5, "--out", "x.run", "--resume", code=2).stderr
+    )
+    (folder / "red" / "00.png").unlink()
+    assert "other data" in cli("train", "colours", *QUICK, "--out", "x.run", "--resume", code=2).stderr
+    assert files("x.run") == before
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(cli, folder: Path) -> None:
@@ -194,44 +213,8 @@ def files(folder: str) -> dict[str, bytes]:
 
 # ---- real signals in a process of its own
 
-# the command itself, but that it sends itself the signal at the COUNTth call of what WHERE says
-DRIVER = """
-import os, signal, sys
-from convscope.cli import main
-from convscope.training import fitting
-from convscope.trainings import run_making
-import convscope.writing
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a script that runs the tests may have it ignored
-calls = 0
-
-def striking(function):
-    def struck(*args, **options):
-        global calls
-        calls += 1
-        if calls == int(os.environ["COUNT"]):
-            os.kill(os.getpid(), getattr(signal, os.environ["HOW"]))
-        return function(*args, **options)
-    return struck
-
-where = os.environ["WHERE"]
-if where == "step":
-    fitting.augmented = striking(fitting.augmented)
-elif where == "checkpoint":
-    fitting.write_checkpoint = striking(fitting.write_checkpoint)
-else:
-    convscope.writing.os.fsync = striking(os.fsync)
-if os.environ["BARE"]:
-    run_making.fit = lambda *args, probe, **options: fitting.fit(*args, **options)
-sys.argv = ["convscope", *sys.argv[1:]]
-main()
-"""
-
-
-def struck(how: str, where: str, count: int, *, bare: str = "") -> subprocess.CompletedProcess[str]:
-    surroundings = {**os.environ, "HOW": how, "WHERE": where, "COUNT": str(count), "BARE": bare, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", DRIVER, "train", "colours", *map(str, QUICK)]
-    return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=240)
+TRAIN = ("train", "colours", *QUICK)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +226,7 @@ def struck(how: str, where: str, count: int, *, bare: str = "") -> subprocess.Co
     ],
 )
 def test_killed_and_gone_on_with_it_ends_as_unbroken(cli, folder: Path, where: str, count: int, epoch: int) -> None:
-    result = struck("SIGKILL", where, count)
+    result = struck("SIGKILL", where, count, *TRAIN)
     assert result.returncode == -9, result.stderr
     assert finished_facts(Path("colours.run"))["epoch"] == epoch
     assert not training_of(Path("colours.run")).is_finished
@@ -251,7 +234,7 @@ def test_killed_and_gone_on_with_it_ends_as_unbroken(cli, folder: Path, where: s
 
 
 def test_ctrl_c_keeps_the_last_epoch(cli, folder: Path) -> None:
-    result = struck("SIGINT", "step", 8)
+    result = struck("SIGINT", "step", 8, *TRAIN)
     assert result.returncode == 130, result.stderr
     assert "epoch 2 of 3 is kept in colours.run" in result.stderr
     assert "Traceback" not in result.stderr
@@ -261,7 +244,7 @@ def test_ctrl_c_keeps_the_last_epoch(cli, folder: Path) -> None:
 
 
 def test_killed_unwatched_and_gone_on_with_watched_it_has_the_same_weights(cli, folder: Path) -> None:
-    assert struck("SIGKILL", "checkpoint", 3, bare="yes").returncode == -9
+    assert struck("SIGKILL", "checkpoint", 3, *TRAIN, bare="yes").returncode == -9
     assert not Path("colours.run", "epochs").exists()
     cli("train", "colours", *QUICK, "--resume")
     cli("train", "colours", *QUICK, "--out", "whole.run")
@@ -279,4 +262,8 @@ def test_ctrl_c_before_the_first_epoch_leaves_a_run_to_go_on_with(
         patched.setattr(run_making, "read_run", stop)
         cli("train", "colours", *QUICK, code=130)
     assert not Path("colours.run").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(run_making, "fit", stop)
+        stderr = cli("train", "colours", *QUICK, code=130).stderr
+    assert "no epoch is done; what is in colours.run is kept, and the same with --resume" in stderr
     assert_as_unbroken(cli)

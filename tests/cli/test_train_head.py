@@ -9,6 +9,8 @@ import torch
 import convscope as cs
 from convscope.attribution import cam
 from convscope.cli.train_head import base_network
+from convscope.store.run_folder import CHECKPOINT, REPORT, WEIGHTS, training_of
+from tests.cli.struck_training import struck
 from tests.training.folders import CLASSES, colour_folders
 
 BASE = ("--base", "bundled:tiny50", "--layer", "features.3", "--epochs", 4, "--no-report", "--out", "head.run")
@@ -21,7 +23,10 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_new_head_is_a_model_with_the_bases_weights(cli) -> None:
     """Oracle: the base's weights, to the last bit; CAM's mean and the bias are the logit, of a mean head only."""
-    cli("train", "colours", *BASE)
+    stdout = cli("train", "colours", *BASE).stdout
+    head = sum(p.numel() for p in cs.load("head.run").module.head.parameters())
+    assert f"\n{head:,} of " in stdout
+    assert " parameters learn, the rest is frozen" in stdout
     assert not Path("head.run/features").exists()
     net, base = cs.load("head.run"), cs.load("bundled:tiny50")
     assert net.classes == CLASSES
@@ -35,6 +40,23 @@ def test_a_new_head_is_a_model_with_the_bases_weights(cli) -> None:
     asked = ("explain", "--demo", "--model", "head.run", "--method", "grad-cam", "--json", "--out", "maps")
     assert json.loads(cli(*asked).stdout)
     assert list(Path("maps").glob("*.png"))
+
+
+@pytest.mark.parametrize(("where", "left"), [("part", "parts/00000.safetensors"), ("report", "*.safetensors")])
+def test_killed_and_gone_on_with_it_computes_no_feature_twice_and_ends_as_unbroken(cli, where: str, left: str) -> None:
+    """Oracle: an unbroken run's files; a second run that would be killed too if it computed both sides again."""
+    asked = ("train", "colours", "--base", "bundled:tiny50", "--layer", "features.3", "--head", "mlp", "--epochs", 2)
+    result = struck("SIGKILL", where, 2 if where == "part" else 1, *asked, "--out", "head.run")
+    assert result.returncode == -9, result.stderr
+    assert len(list(Path("head.run/features").glob(left))) == 1
+    again = struck("SIGKILL", "part", 2, *asked, "--out", "head.run", "--resume")  # one part is left to do, or none
+    assert again.returncode == 0, again.stderr
+    cli(*asked, "--out", "whole.run")
+    for name in (CHECKPOINT, WEIGHTS):
+        assert Path("head.run", name).read_bytes() == Path("whole.run", name).read_bytes()
+    assert training_of(Path("head.run")).is_finished
+    assert Path("head.run", REPORT, "index.html").is_file()
+    assert not Path("head.run/features").exists()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from convscope.network.preprocessing import Preprocess
 from convscope.network.small_nets import small_net
 from convscope.network.trained import is_run, network_of, preprocess_of
 from convscope.store.checked_tensors import write_checked
-from convscope.store.run_folder import WEIGHTS, Training, begin_training, finish_training, writing_run
+from convscope.store.run_folder import TRAINING, WEIGHTS, Training, begin_training, finish_training, writing_run
 from tests import nets
 
 GREY = Preprocess(size=28, crop=28, mean=(0.3,), std=(0.35,), interpolation="bicubic")
@@ -225,6 +225,25 @@ def test_a_programs_own_network_cannot_be_built(store: Store, digits: nn.Module)
 def test_an_entry_that_builds_nothing(store: Store, digits: nn.Module, entry: dict[str, Any], said: str) -> None:
     folder = store(digits, entry)
     assert refusal(folder).startswith(f"the network of {folder} cannot be built: {said}")
+
+
+def test_a_factory_that_has_moved_can_be_pointed_to(store: Store, tmp_path: Path) -> None:
+    """Below a head too; what the refusal says to do is done, and helps. A name that is no file gets no such advice."""
+    (tmp_path / "net.py").write_text(FACTORY)
+    entry = {"kind": "spec", "spec": f"{tmp_path}/net.py:make", "classes": 2}
+    folder = store(seeded(lambda: network_of(entry)), entry, classes=("a", "b"))
+    with torch.random.fork_rng(devices=[]):
+        base = load(f"{tmp_path}/net.py:make", "random", device="cpu")
+    headed, above = head_on(base, "2", "mean", 3)
+    head = store(headed, json.loads(json.dumps(above)), name="head.run", classes=("a", "b", "c"))
+    (tmp_path / "net.py").rename(tmp_path / "moved.py")
+    for run in (folder, head):
+        said = refusal(run)
+        assert f'where it has moved, say so in {run / TRAINING}: "spec": "{tmp_path}/net.py:make"' in said
+        (run / TRAINING).write_text((run / TRAINING).read_text().replace("/net.py:make", "/moved.py:make"))
+        load(str(run), device="cpu")
+    unknown = store(None, {"kind": "spec", "spec": "torchvision:resnet", "classes": 2}, name="other.run")
+    assert "where it has moved" not in refusal(unknown)
 
 
 def test_damaged_preprocessing_names_the_file(store: Store, digits: nn.Module) -> None:

@@ -8,9 +8,11 @@ from PIL import Image
 CLASSES = ("blue", "green", "red")
 
 
-def colour_folders(folder: Path, *, each: int = 8, side: int = 32, classes: tuple[str, ...] = CLASSES) -> Path:
+def colour_folders(
+    folder: Path, *, each: int = 8, side: int = 32, classes: tuple[str, ...] = CLASSES, seed: int = 0
+) -> Path:
     """``folder/red/00.png`` and so on: noise around one channel."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for label in classes:
         (folder / label).mkdir(parents=True)
         for number in range(each):

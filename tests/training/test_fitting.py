@@ -274,10 +274,15 @@ def test_a_loss_that_is_not_finite_stops_it(tmp_path: Path, at: int, epoch: int,
     assert finished_facts(tmp_path)["epoch"] == epoch - 1
 
 
+def test_a_network_that_gives_nan_from_the_first_is_not_said_to_learn_too_fast() -> None:
+    with pytest.raises(DivergedError, match=r"in epoch 1, batch 1 of 3: .* so the network itself gives that"):
+        fit(Poisoned(dropping(), 0), some_data(), None, BRIEF)
+
+
 def test_weights_that_the_last_step_spoilt_are_not_kept(tmp_path: Path) -> None:
     """One batch: the loss was finite before the step, and nothing after it."""
     recipe = Recipe(epochs=1, batch=64, learning_rate=1e38, optimiser="sgd")
-    with pytest.raises(DivergedError, match="in epoch 1, batch 1 of 1"):
+    with pytest.raises(DivergedError, match=r"in epoch 1, batch 1 of 1: .* a learning rate below 1e\+38 may do"):
         fit(dropping(), some_data(), tmp_path, recipe)
     assert finished_facts(tmp_path)["epoch"] == 0
     assert all(np.isfinite(values).all() for values in read_tensors(tmp_path / WEIGHTS).values())

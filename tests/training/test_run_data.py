@@ -1,5 +1,6 @@
 """Classes, sides and inputs of a run. Oracles: the definition of a stratified sample; each image read on its own."""
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_the_share_is_rounded_and_leaves_something_on_both_sides(count: int, sha
 
 def test_sides_of_their_own_are_taken(tmp_path: Path) -> None:
     colour_folders(tmp_path / "in" / "train")
-    colour_folders(tmp_path / "in" / "test", each=3)
+    colour_folders(tmp_path / "in" / "test", each=3, seed=1)
     colour_folders(tmp_path / "in" / "val", each=2)
     data = run_data(tmp_path / "in", SMALL)
     assert data.classes == CLASSES
@@ -95,6 +96,32 @@ def test_an_archive_is_as_its_folder(folder: Path, tmp_path: Path) -> None:
     assert packed.held_out.ids == loose.held_out.ids
     assert packed.fingerprint == loose.fingerprint
     assert torch.equal(packed.train.images[:], loose.train.images[:])
+
+
+def test_an_archive_with_a_folder_around_its_sides_has_these_sides(tmp_path: Path) -> None:
+    """As ``zip -r photos.zip photos`` makes one; the classes alone, in a folder, are none."""
+    colour_folders(tmp_path / "in" / "photos" / "train")
+    colour_folders(tmp_path / "in" / "photos" / "val", each=3)
+    colour_folders(tmp_path / "in" / "photos" / "valid", each=2)
+    shutil.make_archive(str(tmp_path / "photos"), "zip", tmp_path / "in")
+    listed = list_run(tmp_path / "photos.zip")
+    assert {name.split("/")[1] for name in listed.train.ids} == {"train"}
+    assert {name.split("/")[1] for name in listed.held_out.ids} == {"val"}
+    assert listed.notes == ("valid is not used: 6 images",)
+    assert split_by_folders(["photos/train/1.jpg", "photos/test/1.jpg"]) is None
+
+
+def test_an_image_on_both_sides_is_told(tmp_path: Path) -> None:
+    """Oracle: copies that the test made; without them nothing is said."""
+    train = colour_folders(tmp_path / "in" / "train")
+    test = colour_folders(tmp_path / "in" / "test", each=2, seed=1)
+    assert run_data(tmp_path / "in", SMALL).notes == ()
+    shutil.copy(train / "red" / "05.png", test / "red" / "a.png")
+    (note,) = run_data(tmp_path / "in", SMALL).notes
+    assert note.startswith("test/red/a.png is held out but the same as train/red/05.png, which is trained on: ")
+    shutil.copy(train / "red" / "06.png", test / "blue" / "b.png")
+    (note,) = run_data(tmp_path / "in", SMALL).notes
+    assert "train/red/06.png, which is trained on, and 1 more like it: " in note
 
 
 def test_sides_may_be_given_one_by_one(folder: Path, tmp_path: Path) -> None:
@@ -166,6 +193,32 @@ def test_an_empty_class_is_refused(folder: Path) -> None:
     (folder / "yellow" / "notes.txt").write_text("nothing yet")
     with pytest.raises(ConvscopeError, match="the class 'yellow' is empty"):
         list_run(folder)
+
+
+def test_folders_whose_names_are_no_utf_8_are_not_taken_for_empty(folder: Path, tmp_path: Path) -> None:
+    (folder / "green").rename(folder / os.fsdecode(b"vert-p\xe2le"))  # Latin 1: a class's, and that around all
+    (tmp_path / "data").mkdir()
+    folder.rename(tmp_path / "data" / os.fsdecode(b"th\xe9"))
+    assert list_run(tmp_path / "data").classes == ("blue", "red", r"vert-p\xe2le")
+
+
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
+def test_an_empty_class_in_an_archive_is_refused(folder: Path, tmp_path: Path, kind: str) -> None:
+    """As in the folder that was packed, whether the class is there as a folder or by what is no picture in it."""
+    (folder / "yellow").mkdir()
+    packed = shutil.make_archive(str(tmp_path / "packed"), kind, tmp_path, "colours")
+    with pytest.raises(ConvscopeError, match=r"the class 'yellow' is empty: colours/yellow in .*packed"):
+        list_run(packed)
+    (folder / "yellow" / "notes.txt").write_text("nothing yet")
+    with zipfile.ZipFile(tmp_path / "files.zip", "w") as archive:
+        for path in folder.glob("*/*"):
+            archive.write(path, path.relative_to(folder))
+    with pytest.raises(ConvscopeError, match="the class 'yellow' is empty"):
+        list_run(tmp_path / "files.zip")
+    shutil.rmtree(folder / "yellow")
+    for name in ("__MACOSX", ".git", "old.run"):
+        (folder / name).mkdir()
+    assert list_run(shutil.make_archive(str(tmp_path / "packed"), kind, tmp_path, "colours")).classes == CLASSES
 
 
 def test_an_empty_class_of_one_side_is_refused(tmp_path: Path) -> None:

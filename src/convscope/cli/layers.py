@@ -70,4 +70,4 @@ def _cells(layer: "LayerFacts") -> list[str]:
 
 
 def _sides(sides: tuple[int | float, int | float]) -> str:
-    return str(sides[0]) if sides[0] == sides[1] else f"{sides[0]} x {sides[1]}"
+    return f"{sides[0]:g}" if sides[0] == sides[1] else f"{sides[0]:g} x {sides[1]:g}"  # an adaptive pooling's: 10.6667

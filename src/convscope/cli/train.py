@@ -17,21 +17,24 @@ from convscope.wording import percent
 
 if TYPE_CHECKING:
     from convscope.training.fitting import EpochScore
+    from convscope.training.learners import Learner
     from convscope.trainings.making import Begun
     from convscope.trainings.training_run import TrainingRun
 
 _RECIPE, _RUN = "Recipe", "Run"
+DIGITS = "bundled:digits"
 MOST_NAMED = 10
 MOST_CONFUSIONS = 5
 
 Data = Annotated[
-    str,
+    str | None,
     typer.Argument(
-        metavar="DATA",
+        metavar="DATA", show_default=DIGITS,
         help="bundled:digits; class folders, with train/ and held-out/ around them or without; a zip or tar of them; "
         "hf:NAME.",
     ),
-]
+]  # fmt: skip
+DataByName = Annotated[str | None, typer.Option("--data", metavar="DATA", help="The same as DATA.")]
 Net = Annotated[
     str | None,
     typer.Option(
@@ -124,7 +127,8 @@ Report = Annotated[
 
 @command("train")
 def train(
-    data: Data = "bundled:digits",
+    data: Data = None,
+    data_by_name: DataByName = None,
     net: Net = None,
     out: Out = None,
     base: on_base.Base = None,
@@ -165,6 +169,8 @@ def train(
     """
     from convscope.trainings.making import train as trained
 
+    if data is not None and data_by_name is not None:
+        raise ConvscopeError(f"the data are given twice, {data} and --data {data_by_name}: give one of them")
     on_base.refuse_loose(base, layer=layer, head=head, base_weights=base_weights, base_classes=base_classes)
     if base is not None and net is not None:
         raise ConvscopeError("--net is trained whole and --base is kept under a new head: give one of them")
@@ -181,7 +187,7 @@ def train(
 
     with _bars() as bars:
         run = trained(
-            net, data, out, base=below, layer=layer, head=head, epochs=epochs, batch=batch,
+            net, data or data_by_name or DIGITS, out, base=below, layer=layer, head=head, epochs=epochs, batch=batch,
             learning_rate=learning_rate, seed=seed, optimiser=optimiser, rate=rate, weight_decay=weight_decay,
             augment=augment, held_out=held_out, **shape, device=None if base else device,
             units=None if units is None else opt.listed(units, "--units"), threads=threads, report=report,
@@ -223,17 +229,31 @@ def _print_begin(begun: "Begun", *, quiet: bool) -> None:
     )
     more = "" if recipe.augment == "none" else f", {recipe.augment.replace('-', ' ')}"
     print(
+        f"{_learning(begun.learner)}\n"
         f"{recipe.epochs} epochs, batches of {recipe.batch}, {recipe.optimiser}, learning rate "
         f"{recipe.learning_rate:g} ({recipe.rate}){more}, seed {recipe.seed}",
         flush=True,
     )
 
 
+def _learning(learner: "Learner") -> str:
+    """How many of the network's numbers the training changes."""
+    every = sum(each.numel() for each in learner.net.module.parameters())
+    learns = sum(each.numel() for each in learner.module.parameters() if each.requires_grad)
+    return (
+        "all parameters learn" if learns == every else f"{learns:,} of {every:,} parameters learn, the rest is frozen"
+    )
+
+
 def _say_epoch(score: "EpochScore") -> None:
     say(
-        f"epoch {score.epoch:3}   train: loss {score.train_loss:.4f}, {percent(score.train_accuracy)} right   "
-        f"held out: loss {score.loss:.4f}, {percent(score.accuracy)} right"
+        f"epoch {score.epoch:3}   train: loss {_loss(score.train_loss)}, {percent(score.train_accuracy)} right   "
+        f"held out: loss {_loss(score.loss)}, {percent(score.accuracy)} right"
     )
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4f}" if value < 1000 else f"{value:.3g}"
 
 
 def _print_end(run: "TrainingRun", *, as_json: bool) -> None:
@@ -252,7 +272,8 @@ def _print_end(run: "TrainingRun", *, as_json: bool) -> None:
         }  # fmt: skip
         print(json.dumps(said, indent=1, ensure_ascii=False))
         return
-    print(f"\n{percent(right / images)} of the {images:,} held-out images answered rightly, {images - right:,} wrongly")
+    print(f"\nafter epoch {facts['epoch']}, the last:")
+    print(f"{percent(right / images)} of the {images:,} held-out images answered rightly, {images - right:,} wrongly")
     wrong = [
         (count, run.training.classes[k], run.training.classes[a])
         for k, row in enumerate(confusion) for a, count in enumerate(row) if a != k and count

@@ -11,6 +11,7 @@ Members that are no images by their suffix, hidden, folders, links, devices, enc
 """
 
 import gzip
+import posixpath
 import sqlite3
 import tarfile
 import tempfile
@@ -71,6 +72,10 @@ class ImageArchive:
             last = batch[-1][0]
         if not last:
             raise ConvscopeError(f"no picture in {self.path}: no member's name ends in {', '.join(SUFFIXES)}")
+
+    def folders(self) -> list[str]:
+        """Every visible folder that is named or that something lies in, with pictures or without, by code points."""
+        return [name for (name,) in self._rows("SELECT name FROM folders ORDER BY name")]
 
     def read(self, name: str) -> SourceImage:
         """The picture in a member."""
@@ -146,16 +151,33 @@ def _indexed(members: Iterator[Member]) -> sqlite3.Connection:
         "CREATE TABLE members (name TEXT PRIMARY KEY, start INT, stored INT, size INT, method INT, crc INT, "
         "mtime_ns INT) WITHOUT ROWID"
     )
-    named = (member._replace(name=name) for member in members if (name := _id_of(member.name)) is not None)
-    index.executemany("INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?, ?, ?, ?)", named)
+    index.execute("CREATE TABLE folders (name TEXT PRIMARY KEY) WITHOUT ROWID")
+    last = ""
+    for member in members:
+        name = _visible(member.name)
+        if name is None:
+            continue
+        folder = name if member.name.endswith("/") else posixpath.dirname(name)
+        if folder not in ("", last):  # most members lie in the folder of the one before
+            index.executemany(
+                "INSERT OR IGNORE INTO folders VALUES (?)", [(each,) for each in _with_those_above(folder)]
+            )
+            last = folder
+        if name.lower().endswith(SUFFIXES) and not member.name.endswith("/"):
+            index.execute("INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?, ?, ?, ?)", member._replace(name=name))
     return index
 
 
-def _id_of(name: str) -> str | None:
-    """A member's id; None for what is no visible picture inside the archive."""
+def _visible(name: str) -> str | None:
+    """A member's id; None where it is hidden, or lies nowhere inside the archive."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     is_inside = not name.startswith("/") and not any(part.startswith(".") for part in parts)  # ".." too
-    return printable("/".join(parts)) if is_inside and name.lower().endswith(SUFFIXES) else None
+    return printable("/".join(parts)) if is_inside else None
+
+
+def _with_those_above(folder: str) -> list[str]:
+    parts = folder.split("/")
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]
 
 
 def _tar_members(file: IO[bytes]) -> Iterator[Member]:
@@ -163,9 +185,10 @@ def _tar_members(file: IO[bytes]) -> Iterator[Member]:
     with tarfile.open(fileobj=file, mode="r:") as archive:
         while (member := archive.next()) is not None:
             archive.members.clear()  # pyright: ignore  # else it keeps all of them
-            if member.isreg() and not member.issparse():
+            if (member.isreg() and not member.issparse()) or member.isdir():
                 mtime_ns = int(member.mtime * 1e9)
-                yield Member(member.name, member.offset_data, member.size, member.size, 0, 0, mtime_ns)
+                name = f"{member.name}/" if member.isdir() else member.name
+                yield Member(name, member.offset_data, member.size, member.size, 0, 0, mtime_ns)
         file.seek(archive.offset)
         if any(file.read(512)):  # tarfile takes a damaged header for the end
             raise tarfile.ReadError(f"no member at byte {archive.offset}")

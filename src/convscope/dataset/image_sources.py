@@ -24,7 +24,7 @@ from PIL import Image
 
 from convscope.errors import ConvscopeError
 from convscope.network.digit_pictures import is_in_the_box, part_named
-from convscope.network.picture_folders import image_names, is_atlas, made_note
+from convscope.network.picture_folders import image_names, is_atlas, made_note, printable
 from convscope.network.pictures import SUFFIXES, decode_image, missing
 
 DIGEST_BYTES = 16
@@ -175,6 +175,11 @@ class ImageFolder:
             count += 1
             yield name
         self._count = count
+
+    def folders_in(self, place: str) -> list[str]:
+        """The names of the folders that lie directly in ``place``, ``"."`` or one of its own; no links."""
+        there = self._path(place).iterdir()
+        return sorted(printable(path.name) for path in there if path.is_dir() and not path.is_symlink())
 
     def read(self, name: str) -> SourceImage:
         """The picture in a file."""

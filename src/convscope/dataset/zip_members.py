@@ -26,7 +26,7 @@ class ZipError(ValueError):
 
 
 class Member(NamedTuple):
-    """Where one file lies in an archive: ``start`` of its bytes, in a zip of its local header."""
+    """Where one file or folder lies in an archive: ``start`` of its bytes, in a zip of its local header."""
 
     name: str
     start: int
@@ -38,7 +38,7 @@ class Member(NamedTuple):
 
 
 def zip_members(file: IO[bytes]) -> Iterator[Member]:
-    """Every member that is a file and not encrypted, in the directory's order.
+    """Every member that is not encrypted, in the directory's order; names of folders end in ``/``.
 
     Raises:
         ZipError: no zip file, or a damaged one.
@@ -54,7 +54,7 @@ def zip_members(file: IO[bytes]) -> Iterator[Member]:
         name = directory.read(name_length)
         extra, _ = directory.read(extra_length), directory.read(comment_length)
         size_, stored, start = _large(extra, size_, stored, fields[16])
-        if not name.endswith(b"/") and not flags & 1:
+        if not flags & 1:
             text = name.decode("utf-8", "surrogateescape") if flags & 0x800 else name.decode("cp437")
             yield Member(text, start + shift, stored, size_, method, crc, (date << 16) + time)
 

@@ -13,7 +13,7 @@ program trained itself, through a ``Probe``, may have no such entry, and only th
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -100,7 +100,19 @@ def _built(training: Training, folder: Path) -> nn.Module:
     try:
         return network_of(training.network)
     except ConvscopeError as error:
-        raise ConvscopeError(f"the network of {folder} cannot be built: {error}") from error
+        raise ConvscopeError(
+            f"the network of {folder} cannot be built: {error}{_if_moved(training.network, folder)}"
+        ) from error
+
+
+def _if_moved(entry: Mapping[str, Any], folder: Path) -> str:
+    """What to do where the file of a factory is no more where it was."""
+    while isinstance(below := entry.get("base"), Mapping):  # a head stands on it
+        entry = cast("Mapping[str, Any]", below)
+    spec = entry.get("spec")
+    if not isinstance(spec, str) or Path(spec.rpartition(":")[0]).exists() or ".py:" not in spec:
+        return ""
+    return f'; where it has moved, say so in {folder / TRAINING}: "spec": "{spec}" is its place'
 
 
 def _preprocess(training: Training, folder: Path) -> Preprocess | None:

@@ -141,7 +141,7 @@ class _Fitting:
     def made(
         self, resume: bool, probe: Callable[[], Watching] | None, on_epoch: Callable[[EpochScore], object]
     ) -> FitResult:
-        with randomness_of(self.recipe.seed, 0):
+        with randomness_of(self.recipe.seed, 0, self.net):
             first = judged(self.net, self.data.held_out, self.data.classes)  # also: does the network fit the data?
         if self.folder is not None:
             remove_asides(self.folder)
@@ -160,7 +160,7 @@ class _Fitting:
         return FitResult(tuple(self.history), self.history[-1].accuracy, self.confusion)
 
     def _one_epoch(self, epoch: int, watching: Watching | None) -> None:
-        with randomness_of(self.recipe.seed, epoch) as generator:
+        with randomness_of(self.recipe.seed, epoch, self.net) as generator:
             loss, accuracy = self._trained(epoch, generator)
             judgement = judged(self.net, self.data.held_out, self.data.classes)  # some networks draw there too
         if not math.isfinite(judgement.loss):  # the last step has spoilt the weights
@@ -192,7 +192,7 @@ class _Fitting:
         loss = F.cross_entropy(scores, labels)
         value = loss.item()
         if not math.isfinite(value):
-            raise self._diverged(value, epoch, number)
+            raise self._diverged(value, epoch, number, has_learned=(epoch, number) != (1, 1))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
@@ -202,14 +202,13 @@ class _Fitting:
         for group in self.optimiser.param_groups:
             group["lr"] = group[FACTOR] * self.recipe.rate_at(step, self.recipe.epochs * self.batches)
 
-    def _diverged(self, loss: float, epoch: int, number: int) -> DivergedError:
+    def _diverged(self, loss: float, epoch: int, number: int, *, has_learned: bool = True) -> DivergedError:
         kept = f"the weights of epoch {epoch - 1} are kept" + (f" in {self.folder}" if self.folder else "")
-        return DivergedError(
-            f"the loss became {loss} in epoch {epoch}, batch {number} of {self.batches}: stopped, {kept}; a learning "
-            f"rate below {self.recipe.learning_rate:g} may do",
-            epoch,
-            number,
-        )
+        advice = f"a learning rate below {self.recipe.learning_rate:g} may do"
+        if not has_learned:
+            advice = "nothing was learned before it, so the network itself gives that, or its input is out of range"
+        said = f"the loss became {loss} in epoch {epoch}, batch {number} of {self.batches}: stopped, {kept}; {advice}"
+        return DivergedError(said, epoch, number)
 
     def _keep(self, epoch: int, judgement: Judgement, watching: Watching | None) -> None:
         """The probe first: an epoch is done when its checkpoint is there."""
@@ -243,9 +242,14 @@ def _refuse_another(began: Mapping[str, Any], now: Mapping[str, Any], folder: Pa
     for name, value in now["recipe"].items():
         if (before := began["recipe"].get(name)) != value:
             option = name.replace("_", "-")
-            raise ConvscopeError(f"{folder} was begun with {option} {before}, not with {value}: it goes on as it began")
+            raise ConvscopeError(
+                f"{folder} was begun with {option} {before}, not with {value}: it goes on as it began, or --overwrite "
+                "begins anew"
+            )
     if began["classes"] != now["classes"] or began["data"] != now["data"]:
-        raise ConvscopeError(f"{folder} was begun with other data: it goes on with the same images, or begins anew")
+        raise ConvscopeError(
+            f"{folder} was begun with other data: it goes on with the same images, or --overwrite begins anew"
+        )
 
 
 def batches_of(order: Int[Tensor, " n"], batch: int) -> list[Int[Tensor, " b"]]:

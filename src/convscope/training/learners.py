@@ -25,7 +25,7 @@ from convscope.training.recipe import Recipe
 
 GREY = (0.5,)  # mean and deviation: black is -1 and white is 1
 
-# measured: digits told 99 % rightly, held out, with any of ten seeds
+# measured on the held-out quarter itself: 98.4 to 99.3 % are told rightly with the seeds 0 to 4
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {"digits": Recipe(epochs=16, batch=16, learning_rate=3e-3, augment="shifts")}
 )

@@ -63,7 +63,8 @@ class Split:
 class RunData:
     """Both sides. ``place``: what they are read from again, None for what lives in memory; ``skipped``: (id, why).
 
-    ``fingerprint``: the first 16 hex digits of the SHA-256 over classes, ids, files' contents and the preprocessing.
+    ``fingerprint``: the first 16 hex digits of the SHA-256 over classes, ids, files' contents and the preprocessing;
+    ``listing`` over classes and ids alone.
     """
 
     train: Split
@@ -75,6 +76,7 @@ class RunData:
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     fingerprint: str = ""
+    listing: str = ""
 
     def sides(self) -> dict[str, Split]:
         """By name, as a probe takes them."""
@@ -102,9 +104,10 @@ def read_run(
         raise ConvscopeError(f"nothing of {listed.name} is left to hold out: {_why(reading.skipped)}")
     prepared = re.sub(r" at 0x[0-9a-f]+", "", repr(preprocess))  # an address says nothing
     reading.digest.update(repr((listed.classes, prepared)).encode())
+    notes = (*listed.notes, *_unjudged(listed.classes, held_out), *reading.on_both_sides())
     return RunData(
-        train, held_out, listed.classes, preprocess, listed.name, listed.place, tuple(reading.skipped),
-        (*listed.notes, *_unjudged(listed.classes, held_out)), reading.digest.hexdigest()[:16],
+        train, held_out, listed.classes, preprocess, listed.name, listed.place, tuple(reading.skipped), notes,
+        reading.digest.hexdigest()[:16], listed.listing,
     )  # fmt: skip
 
 
@@ -118,11 +121,23 @@ class _Reading:
         self.digest = hashlib.sha256()
         self.shape: tuple[str, tuple[int, ...]] | None = None
         self._done = 0
+        self._files: list[dict[bytes, str]] = []  # of each side: a file's digest -> its id
+
+    def on_both_sides(self) -> tuple[str, ...]:
+        """Says where an image is held out that is trained on under another name."""
+        trained, held_out = self._files
+        found = [(trained[digest], name) for digest, name in held_out.items() if digest in trained]
+        if not found:
+            return ()
+        same = f"the same as {found[0][0]}, which is trained on"
+        others = f", and {len(found) - 1:,} more like it" if len(found) > 1 else ""
+        return (f"{found[0][1]} is held out but {same}{others}: the score is too good by what it knows by heart",)
 
     def split(self, side: Side) -> Split:
         ids: list[str] = []
         labels: list[int] = []
         inputs: list[Tensor] = []
+        self._files.append({})
         for name, label, x in self._read(side):
             ids.append(name)
             labels.append(label)
@@ -146,6 +161,7 @@ class _Reading:
             x, digest = found
             self._refuse_other_shape(name, tuple(x.shape))
             self.digest.update(f"{name} {label} ".encode() + digest)
+            self._files[-1][digest] = name
             yield name, label, x
 
     def _refuse_other_shape(self, name: str, shape: tuple[int, ...]) -> None:

@@ -5,11 +5,13 @@ in the order of their names; where all are numbers, of these. ``splits`` says wh
 the box have a split of their own.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
+from convscope.dataset.archives import ImageArchive
 from convscope.dataset.data_labels import data_labels
 from convscope.dataset.image_sources import ImageFolder, ImageSource, notes_of, source_of
 from convscope.errors import ConvscopeError
@@ -40,6 +42,12 @@ class ListedRun:
     name: str
     place: str | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def listing(self) -> str:
+        """The first 16 hex digits of the SHA-256 over classes, ids and labels of both sides: no file is opened."""
+        said = [self.classes, *((side.ids, side.labels) for side in (self.train, self.held_out))]
+        return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
 
 def list_run(data: object, held_out: float | None = None, *, besides: Path | None = None) -> ListedRun:
@@ -103,7 +111,7 @@ def labelled(source: ImageSource) -> dict[str, str]:
                 f"{len(loose):,} of {len(ids):,} images of {source.name} lie in no class folder, the first is "
                 f"{loose[0]}: to train, each lies in a folder named by its class"
             )
-        if isinstance(source, ImageFolder):
+        if isinstance(source, ImageFolder | ImageArchive):
             _refuse_empty_folders(source, ids)
     unknown = [name for name in ids if found.number(name) < 0]
     if unknown:
@@ -111,16 +119,24 @@ def labelled(source: ImageSource) -> dict[str, str]:
     return {name: found.classes[found.number(name)] for name in ids}
 
 
-def _refuse_empty_folders(source: ImageFolder, ids: Sequence[str]) -> None:
+def _refuse_empty_folders(source: ImageFolder | ImageArchive, ids: Sequence[str]) -> None:
     """A folder beside those of the classes is meant as a class."""
     full = {parent for name in ids for parent in PurePosixPath(name).parents}
-    for place in sorted({PurePosixPath(name).parent.parent for name in ids}):
-        for folder in sorted(path for path in (source.folder / place).iterdir() if path.is_dir()):
-            is_other = folder.name.startswith((".", "_", RESULTS)) or folder.suffix in _MADE or folder.is_symlink()
-            if not is_other and place / folder.name not in full:
-                raise ConvscopeError(
-                    f"the class {folder.name!r} is empty: {folder} holds no picture; put some in, or take it away"
-                )
+    places = {PurePosixPath(name).parent.parent for name in ids}
+    for path in _folders_in(source, places):
+        is_other = path.name.startswith((".", "_", RESULTS)) or path.suffix in _MADE
+        if not is_other and path not in full:
+            raise ConvscopeError(
+                f"the class {path.name!r} is empty: {path} in {source.place} holds no picture; put some in, or take it "
+                "away"
+            )
+
+
+def _folders_in(source: ImageFolder | ImageArchive, places: Set[PurePosixPath]) -> list[PurePosixPath]:
+    """The folders that lie directly in one of the places."""
+    if isinstance(source, ImageArchive):
+        return [path for path in map(PurePosixPath, source.folders()) if path.parent in places]
+    return [place / name for place in sorted(places) for name in source.folders_in(str(place))]
 
 
 def _by_share(labels: Mapping[str, str], share: float, name: str) -> SplitNames:
@@ -139,9 +155,7 @@ def _refuse_one(classes: Sequence[str], name: str) -> None:
 
 
 def _notes(source: ImageSource, names: SplitNames) -> tuple[str, ...]:
-    unused = sorted({name.split("/")[0] for name in names.unused})
-    also = (f"{', '.join(unused)} is not used: {len(names.unused):,} images",) if unused else ()
-    return (*notes_of(source), *also)
+    return (*notes_of(source), *(f"{folder} is not used: {count:,} images" for folder, count in names.unused))
 
 
 def _listed(

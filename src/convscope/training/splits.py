@@ -1,8 +1,8 @@
 """Which images of a data set are held out: those of its own split, or of every class a part that their names fix.
 
 A data set has a split of its own where its classes' folders lie in ``train/`` and in one of ``held-out/``, ``test/``,
-``val/``, ``validation/``, ``valid/`` (the first of these that is there), as in ``train/cat/1.jpg``. Else, in each class
-of n images, ordered by the SHA-256 of their ids,
+``val/``, ``validation/``, ``valid/`` (the first of these that is there), as in ``train/cat/1.jpg``; folders around all
+of it, as archives have one, do not count. Else, in each class of n images, ordered by the SHA-256 of their ids,
 
     held out: the first round(f n), at least 1 and at most n - 1
 
@@ -12,6 +12,7 @@ study of cross-validation and bootstrap for accuracy estimation and model select
 """
 
 import hashlib
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,25 +25,26 @@ QUARTER = 0.25
 
 @dataclass(frozen=True)
 class SplitNames:
-    """The ids of both sides, and the ids of folders that belong to neither."""
+    """The ids of both sides; ``unused``: folders of the data set's split that are neither, and their images."""
 
     train: tuple[str, ...]
     held_out: tuple[str, ...]
-    unused: tuple[str, ...] = ()
-    is_own: bool = False
+    unused: tuple[tuple[str, int], ...] = ()
 
 
 def split_by_folders(ids: Sequence[str]) -> SplitNames | None:
     """The data set's own split; None where it has none (a class may well be called ``train``)."""
+    around = posixpath.commonpath(ids)
+    start = len(around) + 1 if around else 0
     below: dict[str, list[str]] = {}
     for name in ids:
-        parts = name.split("/")
+        parts = name[start:].split("/")
         below.setdefault(parts[0] if len(parts) > 2 else "", []).append(name)  # SPLIT/CLASS/picture
     held = next((name for name in HELD_OUT if name in below), None)
     if TRAIN not in below or held is None or not below.keys() <= {TRAIN, *HELD_OUT}:
         return None
-    unused = [name for folder, names in below.items() if folder not in (TRAIN, held) for name in names]
-    return SplitNames(tuple(below[TRAIN]), tuple(below[held]), tuple(unused), is_own=True)
+    unused = [(folder, len(names)) for folder, names in sorted(below.items()) if folder not in (TRAIN, held)]
+    return SplitNames(tuple(below[TRAIN]), tuple(below[held]), tuple(unused))
 
 
 def split_by_share(classes: Mapping[str, Sequence[str]], share: float = QUARTER) -> SplitNames:

@@ -106,7 +106,7 @@ class Making:
         recipe = replace(learner.recipe, seed=self.asked.seed, **self.asked.recipe)
         there = read_training(self.folder)
         if there is not None and resume and there.is_finished:
-            self._refuse_another(there, recipe)
+            self._refuse_another(there, listed, learner, recipe)
             self.told.note(f"{self.place} is finished: nothing is left to do")
             return
         data = listed if isinstance(listed, RunData) else self._read(listed, learner)
@@ -136,6 +136,8 @@ class Making:
             "place": data.place,
             "splits": sides,
             "skipped": [list(each) for each in data.skipped],
+            "notes": list(data.notes),
+            "listing": data.listing,
         }
         return Training(
             network=learner.entry, data=said, classes=data.classes, settings=recipe.settings(), epochs=recipe.epochs,
@@ -150,13 +152,10 @@ class Making:
         def probe() -> Probe:
             return self._probe(learner, data, self.folder)
 
-        result = fit(
+        return fit(
             learner.module, data, self.folder, recipe, resume=resume, probe=probe,
             on_step=self.told.of("train"), on_epoch=self.told.epoch,
         )  # fmt: skip
-        if headed is not None:
-            remove_features(self.folder)
-        return result
 
     def _probe(self, learner: Learner, data: RunData, folder: Path | None) -> Probe:
         units = learner.units if self.asked.units is None else self.asked.units
@@ -172,15 +171,25 @@ class Making:
             self.told.step("report", 0, 1)
             write_report(self.folder, learner.net)
             self.told.step("report", 1, 1)
+        remove_features(self.folder)  # not before: a kill in the report would have them all computed again
         finish_training(self.folder)
 
-    def _refuse_another(self, there: Training, recipe: Recipe) -> None:
+    def _refuse_another(self, there: Training, listed: "ListedRun | RunData", learner: Learner, recipe: Recipe) -> None:
+        """What a finished run was asked for again must be what it is."""
+        other = "--overwrite takes its place, --out names another folder"
         for name, value in recipe.settings().items():
-            if there.settings.get(name) != value:
-                raise ConvscopeError(
-                    f"{self.place} was trained with {name.replace('_', '-')} {there.settings.get(name)}, not with "
-                    f"{value}; overwrite it, or choose another folder"
-                )
+            if (before := there.settings.get(name)) != value:
+                option = name.replace("_", "-")
+                raise ConvscopeError(f"{self.place} was trained with {option} {before}, not with {value}; {other}")
+        if there.data.get("listing") != listed.listing:
+            raise ConvscopeError(f"{self.place} was trained on other data ({there.data.get('name')}); {other}")
+        if self._is_built and there.stamp.get("model_hash") != learner.net.fingerprint:
+            raise ConvscopeError(f"{self.place} was begun with another network, or other first weights; {other}")
+
+    @property
+    def _is_built(self) -> bool:
+        """Whether the network was made for this run: one that a program gave has learned since."""
+        return self.asked.base is not None or isinstance(self.asked.net, str)
 
 
 @contextmanager
@@ -191,8 +200,10 @@ def saying_what_is_kept(folder: Path, told: Told) -> Generator[None]:
     except DivergedError:  # the same recipe would end there again
         raise
     except (KeyboardInterrupt, UnwritableError):
-        facts = checkpoint_facts(folder)
+        facts, there = checkpoint_facts(folder), read_training(folder)
         if facts is not None:
             done, every = facts["epoch"], facts["recipe"]["epochs"]
-            told.note(f"epoch {done} of {every} is kept in {folder}; the same with resume goes on from there")
+            told.note(f"epoch {done} of {every} is kept in {folder}; the same with --resume goes on from there")
+        elif there is not None:
+            told.note(f"no epoch is done; what is in {folder} is kept, and the same with --resume goes on from there")
         raise
