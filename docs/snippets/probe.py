@@ -30,6 +30,6 @@ folder = probe.finish()  # convscope training mine.run draws its sheets and film
 print(probe.snapshots[-1].embedding.points.shape)  # (200, 2)
 print(cs.open_training(folder).epochs)  # (0, 1, 2, 3)
 
-before = None  # the same features by t-SNE, each map begun at the one before
+before = None  # the same features by PCA, each map laid onto the one before
 for seen in probe.snapshots:
-    before = embed_after(seen.embedding.features, before, "t-sne").points
+    before = embed_after(seen.embedding.features, before, "pca").points

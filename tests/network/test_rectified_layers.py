@@ -1,5 +1,6 @@
 """What one pass tells of layers. Oracles: nets whose wiring is known; units that are killed on purpose."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -55,10 +56,22 @@ def test_shortcuts_sigmoids_and_heads_are_not_judged_and_pooling_is_gone_through
     assert found.weighted == ("shortcut", "pooled", "soft", "twice", "head")
 
 
+def _flattened(side: int) -> nn.Sequential:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(side), nn.Flatten(), nn.Linear(4 * side**2, 5))
+    return net.double()
+
+
+@pytest.mark.global_rng
 def test_what_the_head_is_given() -> None:
-    assert layers_of_pass(nets.plain(), nets.images()).before_head == "relu3"
-    assert layers_of_pass(nets.norm_dropout(), nets.images()).before_head == "pool"
-    assert layers_of_pass(_Wired(), torch.ones(1, 3, 4, 4)).before_head == "twice"
+    for net, images, before, head in (
+        (nets.plain(), nets.images(), "relu3", "linear2"),
+        (nets.norm_dropout(), nets.images(), "pool", "linear"),
+        (_flattened(2), nets.images(), "2", "3"),  # 2 x 2 places of a map: each is a number of its own
+        (_flattened(1), nets.images(), "1", "3"),  # one place: the Flatten tells no more
+        (_Wired(), torch.ones(1, 3, 4, 4), "twice", "head"),
+    ):
+        found = layers_of_pass(net, images)
+        assert (found.before_head, found.head) == (before, head)
 
 
 def test_outputs_are_in_the_order_of_the_pass_with_their_shapes() -> None:

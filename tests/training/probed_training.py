@@ -48,6 +48,16 @@ class Augmented(Dataset[tuple[Tensor, int]]):
         return self.x[number] + 0.1 * sum(drawn), int(self.y[number])
 
 
+AT_THE_TOP = np.random.default_rng(10)
+
+
+class OfAScript(Augmented):
+    """Draws from a generator at the top of the script."""
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        return self.x[number] + 0.1 * float(AT_THE_TOP.random()), int(self.y[number])
+
+
 def bits(net: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, bytes]:
     found = {name: value.detach().numpy().tobytes() for name, value in net.state_dict().items()}
     found |= {f"{n}.grad": p.grad.numpy().tobytes() for n, p in net.named_parameters() if p.grad is not None}
@@ -65,6 +75,7 @@ def trained(
 ) -> tuple[dict[str, bytes], list[Any], list[str]]:
     """(every bit, every random state, what was not as it was around a look)."""
     seed_all(0)
+    AT_THE_TOP.bit_generator.state = np.random.default_rng(10).bit_generator.state
     net = build().train() if build is not HARD["one part in eval"] else build()
     optimiser = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], 0.01)
     dataset, generator = data() if data else TensorDataset(*images()), how.pop("generator", lambda: None)()
@@ -139,6 +150,7 @@ def main() -> None:
     looking.PICTURE_STEPS = 2  # pyright: ignore[reportPrivateUsage]
     found = {name: compared(build) for name, build in HARD.items()}
     found["augmented"] = compared(data=Augmented)
+    found["a generator of the script"] = compared(data=OfAScript)
     found["a loader's own generator"] = compared(data=Augmented, generator=own_generator)
     found["a callback that draws"] = compared(on_snapshot=[logger])
     found["pictures"] = compared(units=["0:1"], pictures=True)

@@ -1,6 +1,7 @@
 """Which images a probe looks at. Oracle: the loader itself, gone through by hand."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -38,11 +39,20 @@ def own() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
-def test_a_sample_is_spread_over_the_data() -> None:
-    assert numbers((X, Y), 5) == [0, 4, 8, 12, 16]
-    assert numbers((X, Y), 3) == [0, 6, 13]
+@pytest.mark.parametrize("most", [1, 3, 5, 19])
+def test_a_sample_is_spread_over_the_data(most: int) -> None:
+    """One of each n / samples in a row; of n samples all."""
+    found = numbers((X, Y), most)
+    edges = [i * 20 // most for i in range(most + 1)]
+    assert [sum(low <= x < high for x in found) for low, high in pairwise(edges)] == [1] * most
+    assert numbers(TensorDataset(X, Y), most) == numbers((X, Y), most) == found
     assert numbers((X, Y)) == numbers((X, Y), 50) == list(range(20))
-    assert numbers(TensorDataset(X, Y), 5) == [0, 4, 8, 12, 16]
+
+
+def test_classes_that_take_turns_are_all_in_the_sample() -> None:
+    """Oracle: every tenth image of ten classes in turn is of one class."""
+    found = samples_of((torch.zeros(5000, 1, 1, 1), torch.arange(5000) % 10), 500)["data"].labels
+    assert found.bincount(minlength=10).min() > 25
 
 
 @pytest.mark.parametrize("kind", ["shuffled", "ordered", "part", "weighted", "batches", "custom"])
@@ -71,6 +81,51 @@ def test_own_batches_of_a_part_stay_a_part() -> None:
 
     loader = DataLoader(TensorDataset(X, Y), batch_sampler=Pairs([0], 2, False))
     assert numbers(loader) == gone_through(loader) == [1, 6, 7, 8]
+
+
+@pytest.mark.global_rng
+def test_what_the_loader_makes_of_images_is_made_of_the_sample() -> None:
+    """Oracle: the loader, gone through by hand; its ``collate_fn`` normalises."""
+
+    def normalised(items: list[Any]) -> tuple[Tensor, Tensor]:
+        return torch.stack([x for x, _ in items]) / 10 - 1, torch.tensor([y for _, y in items])
+
+    for how in ({"batch_size": 3}, {"batch_sampler": BatchSampler(range(20), 3, False)}):
+        loader: Any = DataLoader(TensorDataset(X, Y), collate_fn=normalised, **how)
+        sample = samples_of(loader, None)["data"]
+        assert sample.images.tolist() == torch.cat([x for x, _ in loader]).tolist()
+        assert sample.labels.tolist() == Y.tolist()
+    one_by_one: Any = DataLoader(TensorDataset(X, Y), batch_size=None, collate_fn=lambda item: (item[0] + 1, item[1]))
+    assert samples_of(one_by_one, None)["data"].images.tolist() == (X + 1).tolist()
+    soft: Any = DataLoader(TensorDataset(X, Y), 3, collate_fn=lambda items: (torch.zeros(3, 1), torch.zeros(3, 4)))
+    with pytest.raises(ConvscopeError, match=r"\(3, 1\) images and \(3, 4\) classes"):
+        samples_of(soft, None)
+    named: Any = DataLoader(TensorDataset(X, Y), 3, collate_fn=lambda items: {"pixels": items})
+    with pytest.raises(ConvscopeError, match="collate_fn gives a dict; a probe takes"):
+        samples_of(named, None)
+
+
+def test_a_sampler_that_counts_is_not_gone_through_itself() -> None:
+    class Counting:
+        def __init__(self) -> None:
+            self.times = 0
+
+        def __iter__(self) -> Iterator[int]:
+            self.times += 1
+            return iter([self.times, 7])
+
+    sampler = Counting()
+    loader: Any = DataLoader(TensorDataset(X, Y), 2, sampler=sampler)  # pyright: ignore[reportArgumentType]
+    assert numbers(loader) == [1, 7]
+    assert sampler.times == 0
+    once: Any = DataLoader(TensorDataset(X, Y), 2, sampler=iter([1, 2]))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConvscopeError, match="gone through once only"):
+        samples_of(once, None)
+
+
+def test_images_that_are_numpy_s_are_what_a_loader_makes_of_them() -> None:
+    pairs: Any = [(x.numpy(), int(y)) for x, y in zip(X, Y, strict=True)]
+    assert numbers(DataLoader(pairs, 4)) == list(range(20))
 
 
 def test_the_sample_is_fixed_and_its_own_memory() -> None:

@@ -1,6 +1,8 @@
 """What a snapshot says. Oracles: closed forms of nets with known weights, slow loops over images in float64."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,43 +12,11 @@ from torch import Tensor, nn
 
 from convscope.errors import ConvscopeError
 from convscope.training.probe import Probe
-from convscope.training.snapshot import LayerState, Snapshot, restored, stored
+from convscope.training.snapshot import restored, stored
 from tests import friendly
 from tests.nets import norm_dropout
+from tests.training.known_net import at_once, known, layer, photos
 from tests.untouched import watch
-
-
-def known() -> nn.Sequential:
-    """Four 1x1 filters on one channel: 3x, -x - 0.5, 0 and 4x; the middle two are never above zero on [0, 1]."""
-    net = nn.Sequential()
-    with torch.random.fork_rng(devices=[]):
-        net.add_module("conv", nn.Conv2d(1, 4, 1))
-        net.add_module("relu", nn.ReLU())
-        net.add_module("pool", nn.AdaptiveAvgPool2d(1))
-        net.add_module("flat", nn.Flatten())
-        net.add_module("dense", nn.Linear(4, 3))
-    conv, dense = net[0], net[4]
-    with torch.no_grad():
-        conv.weight.copy_(torch.tensor([3.0, -1, 0, 4]).reshape(4, 1, 1, 1))
-        conv.bias.copy_(torch.tensor([0.0, -0.5, 0, 0]))
-        dense.weight.copy_(torch.arange(12.0).reshape(3, 4) / 10)
-        dense.bias.zero_()
-    return watch(net.double())
-
-
-def photos(n: int = 12) -> tuple[Tensor, Tensor]:
-    x = torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return x, torch.arange(n) % 3
-
-
-def at_once(probe: Probe, epoch: int = 0) -> Snapshot:
-    snapshot = probe(epoch)
-    assert snapshot is not None
-    return snapshot
-
-
-def layer(snapshot: Snapshot, name: str) -> LayerState:
-    return next(state for state in snapshot.layers if state.name == name)
 
 
 def test_loss_accuracy_and_confusion_are_those_of_a_slow_loop() -> None:
@@ -129,24 +99,39 @@ def test_maps_are_those_of_the_images_that_are_shown() -> None:
     np.testing.assert_allclose(snapshot.images, ((x[first] - low) / (high - low)).numpy(), atol=1e-6)
 
 
-def test_the_embedding_is_of_what_the_head_is_given_and_lies_on_the_one_before() -> None:
-    net, (x, y) = known(), photos()
-    probe = Probe(net, ["conv"], (x, y))
-    one = at_once(probe).embedding
-    assert one is not None
-    assert one.layer == "pool"
-    means = x.mean((1, 2, 3)).numpy()
-    wanted = np.stack([3 * means, 0 * means, 0 * means, 4 * means], 1)
-    np.testing.assert_allclose(one.features, wanted, rtol=1e-5)
-    assert one.shares == pytest.approx((1, 0), abs=1e-6)
-    np.testing.assert_array_equal(one.labels, y)
+def test_weights_are_counted_by_their_size() -> None:
+    """Oracle: numpy, on the same edges; of ``conv`` 3, -1, 0, 4 and the biases 0, -0.5, 0, 0, a tenth larger."""
+    net = known()
     with torch.no_grad():
-        net[0].weight.neg_()  # 3x and 4x die, -x becomes x - 0.5
-        net[0].bias.copy_(torch.tensor([3.0, 0, 0, 4]))  # 3 - 3x, 4 - 4x: the points turn round
+        net[0].weight.mul_(1.1)  # off the edges, which are powers of two
+        net[0].bias.mul_(1.1)
     watch(net)
-    two = at_once(probe, 1).embedding
-    assert two is not None
-    assert np.corrcoef(one.points[:, 0], two.points[:, 0])[0, 1] > 0  # turned back onto the first
+    snapshot = at_once(Probe(net, ["conv", "relu", "dense"], photos()))
+    conv = layer(snapshot, "conv")
+    values = [3.3, -1.1, 0, 4.4, 0, -0.55, 0, 0]
+    np.testing.assert_array_equal(conv.weight_counts, np.histogram(values, conv.weight_edges)[0])
+    assert conv.weight_counts.sum() == len(values)
+    assert layer(snapshot, "dense").weight_counts.sum() == 15
+    assert len(layer(snapshot, "relu").weight_counts) == 0
+
+
+class _Named(nn.Module):
+    def __init__(self, net: nn.Module, said: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.net, self.said = net, said
+
+    def forward(self, x: Tensor) -> Any:
+        return self.said(self.net(x))
+
+
+def test_a_network_that_answers_more_than_logits_is_looked_at_within_a_module_that_does_not() -> None:
+    for said, given in ((lambda z: {"logits": z}, "dict"), (lambda z: (z, z), "tuple"), (lambda z: z[0], "Tensor of")):
+        with pytest.raises(ConvscopeError, match=f"_Named returns a {given}.*self.net"):
+            Probe(_Named(known(), said), None, photos())
+    within = _Named(_Named(known(), lambda z: {"logits": z}), lambda found: found["logits"])
+    seen, plain = at_once(Probe(within, None, photos())), at_once(Probe(known(), None, photos()))
+    assert [state.name for state in seen.layers] == ["net.net.conv", "net.net.dense"]
+    assert list(seen.scalars().values()) == list(plain.scalars().values())
 
 
 def test_a_snapshot_comes_back_from_its_tensors_and_facts() -> None:
@@ -207,6 +192,12 @@ def test_pictures_of_units_make_them_rise(monkeypatch: pytest.MonkeyPatch) -> No
         ({"units": ["conv:9"]}, "4"),
         ({"units": ["conv:1@2,3"]}, "names no unit"),
         ({"embed": "fla"}, "no layer 'fla'.*'flat'"),
+        (
+            {"data": (torch.zeros(4, 3, 4, 4), torch.zeros(4, dtype=torch.int64))},
+            "Sequential cannot take inputs of 3x4x4",
+        ),
+        ({"embedding": "tsne"}, "no embedding 'tsne'.*did you mean 't-sne'"),
+        ({"classes": ["a", "b"]}, "2 classes are named, and the network answers 3"),
         ({"every": 0}, "every=0"),
         ({"batch": 0}, "batch=0"),
         ({"samples": 0}, "samples=0"),

@@ -16,7 +16,14 @@ from tests.training.probed_training import images
 from tests.training.training_nets import HARD, seed_all, steps
 
 pytestmark = pytest.mark.global_rng
-OTHERS = ["augmented", "a loader's own generator", "a callback that draws", "pictures", "every second epoch"]
+OTHERS = [
+    "augmented",
+    "a generator of the script",
+    "a loader's own generator",
+    "a callback that draws",
+    "pictures",
+    "every second epoch",
+]
 FAILING = [
     f"{error} in {where}" for where in ("forward", "callback") for error in ("RuntimeError", "KeyboardInterrupt")
 ]

@@ -132,6 +132,21 @@ def test_a_cell_run_again_begins_anew(tmp_path: Path) -> None:
     assert second.finish() == tmp_path / "a.run"
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_finished_run_is_gone_on_with_and_keeps_its_epochs(tmp_path: Path, overwrite: bool) -> None:
+    folder = run(tmp_path / "a.run", 2)
+    before = contents(folder)
+    model = moved(net(), 2)
+    probe = Probe(model, None, data(), out=folder, units=["0:1"], resume=True, overwrite=overwrite)
+    assert not training_of(folder).is_finished
+    probe_after(probe, model, 3)
+    assert probe.finish() == folder
+    assert epochs(folder) == [0, 1, 2, 3]
+    assert before.items() <= contents(folder).items()
+    assert probe.snapshots[3].layers[0].relative_change is not None
+    assert training_of(folder).is_finished
+
+
 def test_another_probe_s_run_is_not_gone_on_with(tmp_path: Path) -> None:
     folder = run(tmp_path / "a.run", 1)
     with pytest.raises(ConvscopeError, match=r"settings layers = \['0', '7'\], and is to go on with \['0'\]"):

@@ -107,10 +107,23 @@ def hooked() -> nn.Module:
     return net
 
 
+class _Noisy(nn.Module):
+    """Draws from generators of its own, training or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4, CLASSES)
+        self.generator, self.more = torch.Generator().manual_seed(8), {"numpy": np.random.default_rng(9)}
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv(x).relu().mean((2, 3))
+        return self.head(h + torch.randn(h.shape, generator=self.generator) + float(self.more["numpy"].random()))
+
+
 HARD: dict[str, Callable[[], nn.Module]] = {
     "dropout and norm": dropout_and_norm, "in place": in_place, "functional": _Functional, "shared": _Shared,
     "restless": _Restless, "frozen": frozen, "one part in eval": one_part_in_eval, "normed weights": normed_weights,
-    "hooked": hooked,
+    "hooked": hooked, "noisy": _Noisy,
 }  # fmt: skip
 
 

@@ -40,13 +40,15 @@ class LayersOfPass:
         modules: name -> the module.
         weighted: those that hold a weight of two axes or more themselves: convolutions and linear layers.
         judged_by: name -> the layer whose values above zero say that a unit lives; none for a layer not rectified.
-        before_head: what the last linear layer (or 1x1 convolution) of the classes is given; None where unclear.
+        head: the last layer with weights that gives as many numbers as there are classes; None where none does.
+        before_head: what that is given; None where unclear.
     """
 
     outputs: Mapping[str, tuple[int, ...]]
     modules: Mapping[str, nn.Module]
     weighted: tuple[str, ...]
     judged_by: Mapping[str, str]
+    head: str | None
     before_head: str | None
 
 
@@ -70,12 +72,14 @@ def layers_of_pass(model: nn.Module, x: Tensor) -> LayersOfPass:
     logits = class_logits(trace_layers(model, image, visit, graph=True))
     names = numbered([item.name for item in found])
     modules = {name: item.module for name, item in zip(names, found, strict=True)}
+    head = _head(found, logits)
     return LayersOfPass(
         {name: tuple(item.output.shape) for name, item in zip(names, found, strict=True)},
         modules,
         tuple(name for name, module in modules.items() if _is_weighted(module)),
         _judges(names, made_by, logits) if logits.grad_fn is not None else {},
-        _before_head(names, found, logits),
+        None if head is None else names[head],
+        _before_head(names, found, head),
     )
 
 
@@ -84,12 +88,22 @@ def _is_weighted(module: nn.Module) -> bool:
     return isinstance(weight, Tensor) and weight.ndim >= 2
 
 
-def _before_head(names: Sequence[str], found: Sequence[LayerOutput], logits: Tensor) -> str | None:
+def _head(found: Sequence[LayerOutput], logits: Tensor) -> int | None:
     heads = [i for i, item in enumerate(found) if _is_weighted(item.module) and item.output.shape[1] == logits.shape[1]]
-    for i in reversed(range(heads[-1] if heads else 0)):
-        if not isinstance(found[i].module, _PASSED) and found[i].output.ndim in (2, 4):
+    return heads[-1] if heads else None
+
+
+def _before_head(names: Sequence[str], found: Sequence[LayerOutput], head: int | None) -> str | None:
+    for i in reversed(range(head or 0)):
+        if _spreads_maps(found, i) or (not isinstance(found[i].module, _PASSED) and found[i].output.ndim in (2, 4)):
             return names[i]
     return None
+
+
+def _spreads_maps(found: Sequence[LayerOutput], i: int) -> bool:
+    """Whether it is the Flatten of maps of several places: before it there is less to tell by, one mean a map."""
+    maps = found[i - 1].output if i else None
+    return isinstance(found[i].module, nn.Flatten) and maps is not None and maps.ndim == 4 and maps[0, 0].numel() > 1
 
 
 def _judges(names: Sequence[str], made_by: Sequence[Node | None], logits: Tensor) -> dict[str, str]:

@@ -3,35 +3,41 @@
 Going through a DataLoader draws from its generator or from torch's global one, and the training would then see its
 images in another order. So the loader is never gone through: which images it gives is read off its sampler, and they
 are fetched from its data set by number. What the data set draws meanwhile (random crops, flips) is undone: the global
-generators, and every generator that data set or sampler hold, are put back. A sample is taken once, so that every epoch
-is judged by the same inputs.
+generators, and every generator that data set or sampler hold, are put back (``network/held_generators.py``). What the
+loader itself makes of images (``collate_fn``) is made of the sample too. A sample is taken once, so that every epoch is
+judged by the same inputs.
 
-Of n images those are taken whose place is a multiple of n / samples: spread over a data set that is ordered by class.
+Of n images in a row, one of each n / samples is taken: spread over a data set that is ordered by class. Which one of
+them is drawn, the same ones always: every tenth image of a data set whose ten classes take turns would be one class.
 
 Pitfalls: a stream (``IterableDataset``) can be read only once, and by whoever trains on it: give (x, y) instead. An
 augmented training set is sampled with its augmentation, once.
 """
 
+import copy
 import random
-from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from itertools import islice
-from types import ModuleType
+from itertools import islice, pairwise
 from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SubsetRandomSampler, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+    default_collate,
+)
 
 from convscope.errors import ConvscopeError
+from convscope.network.held_generators import kept_generators
 from convscope.training.random_states import kept_random_states
 from convscope.training.run_data import RunData
-
-_MOST_HELD = 4096  # objects that are looked through for generators
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +78,7 @@ def samples_of(data: Any, most: int | None) -> dict[str, Sample]:
 
 
 def _sample(name: str, part: Any, most: int | None) -> Sample:
-    with kept_random_states(), _kept_generators(part):
+    with kept_random_states(), kept_generators(part):
         if isinstance(part, tuple | list) and len(part) == 2 and all(isinstance(p, Tensor) for p in part):
             x, y = part
             taken = torch.tensor(_spread(range(len(y)), most), dtype=torch.int64)
@@ -82,7 +88,7 @@ def _sample(name: str, part: Any, most: int | None) -> Sample:
         taken = _spread(indices, most)
         if not taken:
             raise ConvscopeError(f"the {name!r} data is empty")
-        pairs = [_pair(name, dataset[i]) for i in taken]
+        pairs = _collated(name, part, [dataset[i] for i in taken])
     sizes = dict.fromkeys(tuple(x.shape) for x, _ in pairs)
     if len(sizes) > 1:
         raise ConvscopeError(f"images of the {name!r} data have several sizes, such as {' and '.join(map(str, sizes))}")
@@ -91,8 +97,9 @@ def _sample(name: str, part: Any, most: int | None) -> Sample:
 
 def _spread(indices: Sequence[int], most: int | None) -> list[int]:
     n = len(indices)
-    count = n if most is None else min(n, most)
-    return [indices[i * n // count] for i in range(count)]
+    count, drawn = n if most is None else min(n, most), random.Random(0)
+    edges = [i * n // max(count, 1) for i in range(count + 1)]
+    return [indices[drawn.randrange(low, high)] for low, high in pairwise(edges)]
 
 
 def _readable(name: str, part: Any) -> tuple[Any, Sequence[int]]:
@@ -109,14 +116,14 @@ def _readable(name: str, part: Any) -> tuple[Any, Sequence[int]]:
             "(tensor, class), or a DataLoader of one"
         )
     n = len(cast(Sized, dataset))
-    return dataset, _numbers(part, n) if isinstance(part, DataLoader) else range(n)
+    return dataset, _numbers(name, part, n) if isinstance(part, DataLoader) else range(n)
 
 
-def _numbers(loader: "DataLoader[Any]", n: int) -> Sequence[int]:
+def _numbers(name: str, loader: "DataLoader[Any]", n: int) -> Sequence[int]:
     """Which images a loader gives: those of its sampler, which may be a part of the data set."""
     batches: Any = loader.batch_sampler
     if batches is not None and type(batches) is not BatchSampler:
-        return sorted({int(i) for batch in islice(batches, n) for i in batch})
+        return sorted({int(i) for batch in islice(_apart(name, batches), n) for i in batch})
     sampler: Any = loader.sampler if batches is None else batches.sampler
     if isinstance(sampler, SubsetRandomSampler):
         return sorted(map(int, sampler.indices))
@@ -124,17 +131,49 @@ def _numbers(loader: "DataLoader[Any]", n: int) -> Sequence[int]:
         return sampler.weights.nonzero().flatten().tolist()
     if type(sampler).__module__.startswith("torch.utils.data"):
         return range(n)  # all of them, in whatever order and however often
-    return sorted({int(i) for i in islice(sampler, 2 * n)})
+    return sorted({int(i) for i in islice(_apart(name, sampler), 2 * n)})
+
+
+def _apart(name: str, sampler: Any) -> Any:
+    """A copy to go through: a sampler may count how often it was."""
+    if isinstance(sampler, Iterator):
+        raise ConvscopeError(
+            f"the {name!r} loader's {type(sampler).__name__} can be gone through once only: looking would take images "
+            "away from the training; give a pair of tensors (x, y) instead"
+        )
+    return copy.copy(sampler)
+
+
+def _collated(name: str, part: Any, items: list[Any]) -> list[tuple[Tensor, int]]:
+    """(image, class) of each item, through the loader's own ``collate_fn`` where it has one, in batches of its size."""
+    if not isinstance(part, DataLoader) or part.collate_fn is default_collate:
+        return [_pair(name, item) for item in items]
+    loader = cast("DataLoader[Any]", part)
+    if loader.batch_sampler is None:
+        return [_pair(name, loader.collate_fn(item)) for item in items]  # one by one, as the loader does
+    size = loader.batch_size or len(items)
+    made = [_batch(name, loader.collate_fn(items[i : i + size])) for i in range(0, len(items), size)]
+    return [_pair(name, pair) for x, y in made for pair in zip(x, y, strict=True)]
+
+
+def _batch(name: str, made: Any) -> tuple[Tensor, Tensor]:
+    if not (isinstance(made, tuple | list) and len(made) >= 2 and all(isinstance(p, Tensor) for p in made[:2])):
+        raise ConvscopeError(
+            f"the {name!r} loader's collate_fn gives a {type(made).__name__}; a probe takes (images, classes), two "
+            "tensors: give it such a pair instead"
+        )
+    _refuse_unlike(name, made[0], made[1])
+    return made[0], made[1]
 
 
 def _pair(name: str, item: Any) -> tuple[Tensor, int]:
-    if not (isinstance(item, tuple | list) and len(item) >= 2 and isinstance(item[0], Tensor)):
+    if not (isinstance(item, tuple | list) and len(item) >= 2 and isinstance(item[0], Tensor | np.ndarray)):
         parts = item if isinstance(item, tuple | list) else [item]
         raise ConvscopeError(
             f"the {name!r} data gives {', '.join(type(part).__name__ for part in parts)} for an image; a probe takes "
             "(tensor, class), as ToTensor makes it"
         )
-    x, y = item[0], item[1]
+    x, y = torch.as_tensor(item[0]), item[1]
     if isinstance(y, bool) or not (hasattr(y, "__index__") and (not isinstance(y, Tensor) or y.ndim == 0)):
         raise ConvscopeError(f"the {name!r} data gives {y!r} as class of an image; it is a whole number")
     return x.detach().cpu(), int(y)
@@ -154,55 +193,3 @@ def _checked(name: str, x: Tensor, y: Tensor, of: int) -> Sample:
     if y.is_floating_point() or y.dtype == torch.bool or int(y.min()) < 0:
         raise ConvscopeError(f"classes of the {name!r} data are whole numbers from 0 on, not {y.dtype} from {y.min()}")
     return Sample(x.clone(), y.to(torch.int64), of)
-
-
-@contextmanager
-def _kept_generators(holder: Any) -> Generator[None]:
-    """After the block every generator that the data holds is as it was."""
-    before = [(g, _state(g)) for g in _held_generators(holder)]
-    try:
-        yield
-    finally:
-        for held, state in before:
-            _put_back(held, state)
-
-
-_Generators = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
-
-
-_NO_HOLDERS = (Tensor, np.ndarray, str, bytes, int, float, type, ModuleType)
-
-
-def _held_generators(holder: Any) -> list[_Generators]:
-    todo, seen, found = deque([holder]), set[int](), list[_Generators]()
-    while todo and len(seen) < _MOST_HELD:
-        thing = todo.popleft()
-        if id(thing) in seen or isinstance(thing, _NO_HOLDERS):
-            continue
-        seen.add(id(thing))
-        if isinstance(thing, _Generators):
-            found.append(thing)
-        elif isinstance(thing, Mapping):
-            todo.extend(islice(cast(Mapping[Any, Any], thing).values(), 64))
-        elif isinstance(thing, tuple | list):
-            todo.extend(cast(Sequence[Any], thing)[:64])  # of a long list, such as of all its images, only a few
-        elif hasattr(thing, "__dict__"):
-            todo.extend(vars(thing).values())
-    return found
-
-
-def _state(held: _Generators) -> Any:
-    if isinstance(held, torch.Generator):
-        return held.get_state()
-    if isinstance(held, np.random.Generator):
-        return held.bit_generator.state
-    return held.get_state() if isinstance(held, np.random.RandomState) else held.getstate()
-
-
-def _put_back(held: _Generators, state: Any) -> None:
-    if isinstance(held, np.random.Generator):
-        held.bit_generator.state = state
-    elif isinstance(held, random.Random):
-        held.setstate(state)
-    else:
-        held.set_state(state)

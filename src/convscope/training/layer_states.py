@@ -8,7 +8,7 @@ One pass over the sample; of each layer's values a over all units, positions and
 the latter of the layer whose sign decides (``network/rectified_layers.py``). Of its parameters as one vector w, with v
 the same at the snapshot before,
 
-    weight norm = |w|       relative change = |w - v| / |v|
+    weight norm = |w|       relative change = |w - v| / |v|       and the histogram of w
 
 Pitfalls: a unit that is dead on a sample may live on another image. A batch norm's scale and shift are parameters too,
 and before a batch norm the norm of a convolution's weights means nothing but its effective learning rate.
@@ -23,11 +23,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convscope.dataset.histograms import BINS, EDGES, NOWHERE
+from convscope.dataset.histograms import BINS, EDGES, NOWHERE, bins_at
 from convscope.dataset.readings import Readings, read_units
 from convscope.training.snapshot import LayerState
 
 Weights = Mapping[str, Float[Tensor, " p"]]
+Histogram = tuple[NDArray[np.float64], NDArray[np.int64]]  # edges, counts
+_NONE: Histogram = (np.zeros(1), np.zeros(0, np.int64))
 
 
 @dataclass(eq=False)
@@ -75,13 +77,9 @@ class LayerSums:
         return float((self.maxima <= 0).mean())
 
     @property
-    def histogram(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """(edges, counts) of the sampled values, from the first bin that holds any to the last."""
-        held = np.flatnonzero(self.bins) if self.bins is not None else np.zeros(0, np.int64)
-        if self.bins is None or not len(held):
-            return np.zeros(1), np.zeros(0, np.int64)
-        first, last = int(held[0]), int(held[-1]) + 1
-        return EDGES[first : last + 1], self.bins[first:last]
+    def histogram(self) -> Histogram:
+        """Of the sampled values, from the first bin that holds any to the last."""
+        return _NONE if self.bins is None else _histogram(self.bins)
 
 
 def layer_states(
@@ -98,19 +96,31 @@ def _state(
     change = None if now is None or before is None else relative_change(now, before)
     mean = seen.mean if seen.count else float("nan")
     dead = None if judge is None else sums[judge].dead_share
-    return LayerState(
-        name, None if now is None else float(now.norm()), change, mean, seen.sd, dead, *seen.histogram
-    )  # fmt: skip
+    norm, weights = (None, _NONE) if now is None else (float(now.double().norm()), _histogram(_counts(now)))
+    return LayerState(name, norm, change, mean, seen.sd, dead, *seen.histogram, *weights)
+
+
+def _histogram(bins: NDArray[np.int64]) -> Histogram:
+    held = np.flatnonzero(bins)
+    if not len(held):
+        return _NONE
+    first, last = int(held[0]), int(held[-1]) + 1
+    return EDGES[first : last + 1], bins[first:last]
+
+
+def _counts(values: Float[Tensor, " p"]) -> NDArray[np.int64]:
+    every = values.float().numpy()[None, :, None]
+    return np.bincount(bins_at(every, np.arange(len(values))).ravel(), minlength=NOWHERE + 1)[:BINS]
 
 
 def relative_change(now: Float[Tensor, " p"], before: Float[Tensor, " p"]) -> float:
     """|w - v| / |v|; 0 for what stayed at zero, infinite for what left it."""
-    moved, size = float((now - before).norm()), float(before.norm())
+    moved, size = float((now.double() - before.double()).norm()), float(before.double().norm())
     return moved / size if size else (0.0 if moved == 0 else float("inf"))
 
 
 def weights_of(modules: Mapping[str, nn.Module]) -> dict[str, Float[Tensor, " p"]]:
-    """Layer -> all its parameters as one vector, float64 on the CPU; layers without any are left out."""
+    """Layer -> all its parameters as one vector, a copy on the CPU; layers without any are left out."""
     with torch.no_grad():
-        found = {name: [p.detach().double().cpu().flatten() for p in m.parameters()] for name, m in modules.items()}
+        found = {name: [p.detach().cpu().flatten() for p in m.parameters()] for name, m in modules.items()}
     return {name: torch.cat(parts) for name, parts in found.items() if parts}

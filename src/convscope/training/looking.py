@@ -50,6 +50,8 @@ class Wanted:
         shown: the places in the watched sample of the images that the maps are of.
         bounds: (least, largest) input, ``(c, 1, 1)``: what is black and white; None for inputs that are no images.
         embed: the layer of the embedding, None for none.
+        learns: whether anything that is trained comes before it.
+        embedding: ``"t-sne"`` or ``"pca"``.
         pictures: whether the units' maximising pictures are made.
         batch: images a pass.
     """
@@ -64,6 +66,8 @@ class Wanted:
     shown: tuple[int, ...]
     bounds: tuple[Float[Tensor, "c 1 1"], Float[Tensor, "c 1 1"]] | None
     embed: str | None
+    learns: bool
+    embedding: str
     pictures: bool
     batch: int
 
@@ -110,7 +114,7 @@ def look(
         layer_states(wanted.layers, seen.sums, wanted.judged_by, now, before),
         wanted.filters,
         filters_of(model, wanted.filters).weights.numpy() if wanted.filters else None,
-        _embedding(wanted.embed, seen.features, watched.labels, points, left_out),
+        _embedding(wanted, seen.features, watched.labels, points, left_out),
         {name: np.stack(maps) for name, maps in seen.maps.items()},
         shown_images(watched.images[list(wanted.shown)], wanted.bounds) if wanted.units and wanted.bounds else None,
         _pictures(model, wanted, wanted.bounds, left_out) if wanted.pictures and wanted.bounds else {},
@@ -139,7 +143,7 @@ def _split(model: nn.Module, sample: Sample, wanted: Wanted, seen: _Seen | None)
     done = 0
     for x, _ in sample.batches(wanted.batch):
         with torch.no_grad(), tap(model, *(wanted.tapped if seen is not None else ())) as outputs:
-            logits.append(answers(model, x).float().cpu())
+            logits.append(answers(model, x).cpu().double())
         if seen is not None:
             _read(outputs, wanted, x, done, seen)
         done += len(x)
@@ -153,7 +157,7 @@ def split_state(logits: Float[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Spli
         raise ConvscopeError(f"the data has a class {int(labels.max())}, and the network answers 0 to {k - 1}")
     answered = logits.argmax(1)
     confusion = torch.bincount(labels * k + answered, minlength=k * k).reshape(k, k)
-    loss = float(cross_entropy(logits.double(), labels))
+    loss = float(cross_entropy(logits, labels))
     return SplitState(loss, float((answered == labels).double().mean()), len(labels), confusion.numpy())
 
 
@@ -172,22 +176,24 @@ def _read(outputs: Mapping[str, Tensor], wanted: Wanted, x: Tensor, done: int, s
 
 
 def _embedding(
-    layer: str | None,
+    wanted: Wanted,
     features: Sequence[np.ndarray],
     labels: Tensor,
     before: Float[np.ndarray, "n 2"] | None,
     left_out: dict[str, str],
 ) -> Embedded | None:
-    if layer is None:
+    if wanted.embed is None:
         return None
     rows = np.concatenate(features)
     try:
-        made = embed_after(rows, before)
+        made = embed_after(rows, before, wanted.embedding)
     except ConvscopeError as error:
         left_out["embedding"] = str(error)
         return None
-    assert made.shares is not None  # PCA has them
-    return Embedded(layer, made.points, labels.numpy(), made.shares, rows)
+    shares = made.shares or (float("nan"), float("nan"))
+    return Embedded(
+        wanted.embed, made.points, labels.numpy(), shares, rows, made.method, dict(made.facts), wanted.learns
+    )  # fmt: skip
 
 
 def shown_images(

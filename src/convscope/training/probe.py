@@ -9,7 +9,7 @@
 
 A snapshot holds loss, accuracy and confusion of each split, the first convolution's filters, every layer's weights in
 one number, how far they moved, its values' mean, deviation and histogram, and the share of dead units, the maps (or
-maximising pictures) of chosen units, and the held-out images as points of a plane, laid onto the snapshot before
+maximising pictures) of chosen units, and the held-out images as points of a plane, begun at the snapshot before
 (``looking.py``, ``layer_states.py``, ``aligned_embedding.py``).
 
 It does not change the training: weights are bit for bit those of a training without it (``undisturbed.py``,
@@ -59,6 +59,7 @@ class Probe:
         classes: Sequence[str] | None = None,
         units: Sequence[str] = (),
         embed: str | bool | None = None,
+        embedding: str = "t-sne",
         samples: int | None = 512,
         batch: int = 64,
         pictures: bool = False,
@@ -79,15 +80,16 @@ class Probe:
             run: the folder of a run that the training itself holds, in place of ``out``.
             classes: their names.
             units: whose maps are kept, ``"conv2:3"``.
-            embed: the layer whose pooled activations are laid out; None: what the last linear layer is given; False: no
-                embedding.
+            embed: the layer whose pooled activations are laid out; None: what the last linear layer is given, or, where
+                nothing before that learns, what it answers; False: no embedding.
+            embedding: ``"t-sne"``, which keeps an image's neighbours, or ``"pca"``, which takes no time.
             samples: images of each split, spread over it; None: all.
             batch: images a pass.
             pictures: make the units' maximising pictures as well, which takes seconds an epoch.
             preprocess: the ``Preprocess`` that made the inputs, for showing them; None: their range is black to white.
             on_snapshot: called with each ``Snapshot``, and leave no trace in the training's random numbers either.
-            resume: go on in ``out``; make the probe when the weights are loaded.
-            overwrite: take the place of a run in ``out``.
+            resume: go on in ``out``, finished or not; make the probe when the weights are loaded.
+            overwrite: take the place of a run in ``out``, unless ``resume``.
 
         Raises:
             ConvscopeError: anything in this that does not exist or does not fit; a run in ``out`` and neither
@@ -104,7 +106,7 @@ class Probe:
         with undisturbed(self.model):
             self.wanted = what_to_look_at(
                 self.model, found, classes=tuple(classes or ()), layers=named, units=units, embed=embed,
-                pictures=pictures, preprocess=preprocess, batch=batch,
+                embedding=embedding, pictures=pictures, preprocess=preprocess, batch=batch,
             )  # fmt: skip
         self._modules = {name: call.module for name, call in find_calls(self.model, self.wanted.layers).items()}
         self._weights: Weights = weights_of(self._modules)
@@ -153,7 +155,7 @@ class Probe:
         while earlier is not None and earlier.embedding is None:  # an epoch whose features gave no plane
             earlier = self._keeper.before(earlier.epoch)
         self._points = earlier.embedding.points if earlier is not None and earlier.embedding is not None else None
-        same = all(_alike(float(w.norm()), norms.get(name)) for name, w in self._weights.items())
+        same = all(_alike(float(w.double().norm()), norms.get(name)) for name, w in self._weights.items())
         return self._weights if same else {}
 
     def _kept_in(
@@ -168,6 +170,7 @@ class Probe:
         w = self.wanted
         settings = {
             "every": self.every, "samples": samples, "layers": list(w.layers), "embed": w.embed,
+            "embedding": w.embedding,
             "units": list(map(str, w.units)), "pictures": w.pictures,
         }  # fmt: skip
         data = {name: {"images": sample.of, "looked at": len(sample)} for name, sample in w.samples.items()}

@@ -125,12 +125,13 @@ def own_run(
     folder: Path, settings: Mapping[str, Any], data: Mapping[str, Any], classes: tuple[str, ...], *,
     resume: bool, overwrite: bool,
 ) -> OwnRun:  # fmt: skip
-    """A run's folder for a training that has none, begun or gone on with.
+    """A run's folder for a training that has none, begun or gone on with; ``resume`` goes before ``overwrite``.
 
     Raises:
         ConvscopeError: a run is there, and neither ``resume`` nor ``overwrite``; on ``resume``, another probe's.
         UnwritableError: it cannot be written into.
     """
+    overwrite = overwrite and not resume  # what is gone on with, finished or not, keeps its earlier epochs
     building_of(folder, resume=resume, overwrite=overwrite)  # before anything is made
     with locked(folder):
         building = building_of(folder, resume=resume, overwrite=overwrite)

@@ -9,13 +9,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from convscope.dataset.readings import unit_maps
-from convscope.errors import ConvscopeError
+from convscope.errors import ConvscopeError, nearest
 from convscope.network.filters import filter_layers
-from convscope.network.layers import find_calls
+from convscope.network.layers import find_calls, refuse_opaque, run_model
 from convscope.network.preprocessing import Preprocess
 from convscope.network.rectified_layers import LayersOfPass, layers_of_pass
 from convscope.network.taps import tap
 from convscope.network.targets import Unit, check_unit, parse_unit
+from convscope.training.aligned_embedding import FOLLOWED
 from convscope.training.fixed_sample import Sample
 from convscope.training.looking import Wanted, answers, as_the_network_takes, image_size, look
 
@@ -31,6 +32,7 @@ def what_to_look_at(
     layers: Sequence[str] | None,
     units: Sequence[str],
     embed: str | bool | None,
+    embedding: str,
     pictures: bool,
     preprocess: Any,
     batch: int,
@@ -42,20 +44,43 @@ def what_to_look_at(
     """
     watched = WATCHED if WATCHED in samples else list(samples)[-1]
     sample = samples[watched]
+    _refuse_answers(model, sample, classes)
     find_calls(model, [*(layers or ()), *([embed] if isinstance(embed, str) else [])])
     ran = layers_of_pass(model, as_the_network_takes(model, sample.images[:2]))
     chosen = tuple(_unit(text) for text in ([units] if isinstance(units, str) else units))
     if pictures and not chosen:
         raise ConvscopeError("pictures=True makes pictures of units: name some, as in units=['conv1:0', 'conv2:3']")
+    if embedding not in FOLLOWED:
+        raise ConvscopeError(f"no embedding {embedding!r}{nearest(embedding, FOLLOWED)} (pca and t-sne)")
     named = _readable(ran, sample.images) if layers is None else tuple(dict.fromkeys(layers))
+    laid_out = _embedded(model, embed, ran, sample.images)
     wanted = Wanted(
         samples, watched, classes, named, ran.judged_by, _first_that_learns(model), chosen,
         spread_over_classes(sample.labels, SHOWN), _bounds(sample.images, preprocess),
-        _embedded(embed, ran, sample.images), pictures, batch,
+        laid_out, laid_out is None or _learns(model, laid_out, sample.images), embedding, pictures, batch,
     )  # fmt: skip
     _refuse_units(model, wanted)
     _try_out(model, wanted)
     return wanted
+
+
+def _refuse_answers(model: nn.Module, sample: Sample, classes: tuple[str, ...]) -> None:
+    refuse_opaque(model)
+    try:
+        with torch.no_grad():
+            output = run_model(model, as_the_network_takes(model, sample.images[:2]))
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        shape, why = "x".join(map(str, sample.images.shape[1:])), (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConvscopeError(f"{type(model).__name__} cannot take inputs of {shape}: {why}") from error
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        shape = f" of shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else ""
+        raise ConvscopeError(
+            f"{type(model).__name__} returns a {type(output).__name__}{shape}, not (b, classes) logits; give the probe "
+            "a module that holds it and whose forward returns them, such as self.net(x)['logits']"
+        )
+    if classes and len(classes) != logits.shape[1]:
+        raise ConvscopeError(f"{len(classes)} classes are named, and the network answers {logits.shape[1]}")
 
 
 def _first_that_learns(model: nn.Module) -> str | None:
@@ -85,11 +110,20 @@ def _has_units(name: str, ran: LayersOfPass, images: Tensor) -> bool:
     return True
 
 
-def _embedded(embed: str | bool | None, ran: LayersOfPass, images: Tensor) -> str | None:
+def _embedded(model: nn.Module, embed: str | bool | None, ran: LayersOfPass, images: Tensor) -> str | None:
+    """What the last linear layer is given; where that is frozen, what the layer makes of it."""
     if isinstance(embed, str):
         return embed
-    name = None if embed is False else ran.before_head
-    return name if name is not None and _has_units(name, ran, images) else None
+    found = [] if embed is False else [ran.before_head, ran.head]
+    names = [name for name in found if name is not None and _has_units(name, ran, images)]
+    return next((name for name in names if _learns(model, name, images)), names[0] if names else None)
+
+
+def _learns(model: nn.Module, layer: str, images: Tensor) -> bool:
+    """Whether a parameter that wants gradients comes before the layer's output."""
+    with torch.enable_grad(), tap(model, layer) as outputs:
+        answers(model, images[:2])
+    return outputs[layer].requires_grad
 
 
 def spread_over_classes(labels: Int[Tensor, " n"], most: int) -> tuple[int, ...]:

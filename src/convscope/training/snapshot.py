@@ -2,10 +2,10 @@
 
     tensors   filters (n, c, kh, kw)   confusion/SPLIT (k, k)   embedding/points, labels, features
               maps/LAYER:UNIT (images, h, w)   maps/images (images, c, h, w)   pictures/LAYER:UNIT (c, h, w)
-              histogram/LAYER/edges, histogram/LAYER/counts
+              histogram/LAYER/edges, histogram/LAYER/counts   weights/LAYER/edges, weights/LAYER/counts
     facts     {"epoch", "splits": {SPLIT: {"loss", "accuracy", "images"}}, "classes": [...],
-               "layers": [{"name", "weight_norm", ...}], "filters": {"layer"}, "embedding": {"layer", "shares"},
-               "units", "left_out": {what: why}}
+               "layers": [{"name", "weight_norm", ...}], "filters": {"layer"},
+               "embedding": {"layer", "shares", "method", "facts", "learns"}, "units", "left_out": {what: why}}
 
 What a snapshot does not have is left out of the tensors, and null among the facts.
 """
@@ -28,6 +28,18 @@ class SplitState:
     confusion: Int[np.ndarray, "k k"]
 
 
+def _no_edges() -> np.ndarray:
+    return np.zeros(1)
+
+
+def _no_counts() -> np.ndarray:
+    return np.zeros(0, np.int64)
+
+
+def _nothing() -> dict[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, eq=False)
 class LayerState:
     """Of one layer.
@@ -41,6 +53,8 @@ class LayerState:
         dead_share: of the units that are not above zero anywhere where they reach a rectifier; None where none follows.
         edges: of the histogram of the layer's values, logarithmic bins.
         counts: how many of the sampled values are in each.
+        weight_edges: of the histogram of w, as ``edges``; empty where it has none.
+        weight_counts: how many weights are in each.
     """
 
     name: str
@@ -51,24 +65,36 @@ class LayerState:
     dead_share: float | None
     edges: Float[np.ndarray, " bins_and_1"]
     counts: Int[np.ndarray, " bins"]
+    weight_edges: Float[np.ndarray, " weight_bins_and_1"] = field(default_factory=_no_edges)
+    weight_counts: Int[np.ndarray, " weight_bins"] = field(default_factory=_no_counts)
 
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """The watched images as points: PCA of a layer's pooled activations, laid onto the snapshot before."""
+    """The watched images as points: a map of a layer's pooled activations, laid onto the snapshot before.
+
+    Attributes:
+        layer: whose activations.
+        points: one an image.
+        labels: their classes.
+        shares: of the variance, by the two components of PCA; NaN of t-SNE, which has none.
+        features: the activations.
+        method: ``"t-sne"`` or ``"pca"``.
+        facts: how it was made: the program, perplexity, seed.
+        learns: False where nothing that the layer's activations follow from is trained: the points stand still.
+    """
 
     layer: str
     points: Float[np.ndarray, "n 2"]
     labels: Int[np.ndarray, " n"]
-    shares: tuple[float, float]  # of the variance, by the two components
+    shares: tuple[float, float]
     features: Float[np.ndarray, "n u"]
+    method: str = "pca"
+    facts: Mapping[str, str] = field(default_factory=_nothing)
+    learns: bool = True
 
 
 def _no_arrays() -> dict[str, np.ndarray]:
-    return {}
-
-
-def _nothing() -> dict[str, str]:
     return {}
 
 
@@ -113,17 +139,24 @@ def stored(snapshot: Snapshot) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         "classes": list(s.classes),
         "layers": [{"name": layer.name, **{key: getattr(layer, key) for key in _LAYER}} for layer in s.layers],
         "filters": None if s.filters is None else {"layer": s.filters_layer},
-        "embedding": None if embedding is None else {"layer": embedding.layer, "shares": list(embedding.shares)},
+        "embedding": None if embedding is None else _said(embedding),
         "units": list(dict.fromkeys([*s.maps, *s.pictures])),
         "left_out": dict(s.left_out),
     }
     return _tensors(snapshot), facts
 
 
+def _said(e: Embedded) -> dict[str, Any]:
+    return {"layer": e.layer, "shares": list(e.shares), "method": e.method, "facts": dict(e.facts), "learns": e.learns}
+
+
 def _tensors(s: Snapshot) -> dict[str, np.ndarray]:
     found = {f"confusion/{name}": split.confusion for name, split in s.splits.items()}
     for layer in s.layers:
         found |= {f"histogram/{layer.name}/edges": layer.edges, f"histogram/{layer.name}/counts": layer.counts}
+        if len(layer.weight_counts):
+            found[f"weights/{layer.name}/edges"] = layer.weight_edges
+            found[f"weights/{layer.name}/counts"] = layer.weight_counts
     if s.filters is not None:
         found["filters"] = s.filters
     if s.embedding is not None:
@@ -136,11 +169,7 @@ def _tensors(s: Snapshot) -> dict[str, np.ndarray]:
 def restored(tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Snapshot:
     """The snapshot again."""
     splits = {n: SplitState(**said, confusion=tensors[f"confusion/{n}"]) for n, said in facts["splits"].items()}
-    embedding = facts["embedding"] and Embedded(
-        layer=facts["embedding"]["layer"],
-        shares=tuple(facts["embedding"]["shares"]),
-        **{key: tensors[f"embedding/{key}"] for key in ("points", "labels", "features")},
-    )
+    embedding = None if facts["embedding"] is None else _embedded(facts["embedding"], tensors)
     return Snapshot(
         facts["epoch"],
         splits,
@@ -156,9 +185,19 @@ def restored(tensors: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Sna
     )
 
 
+def _embedded(said: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Embedded:
+    """Of an older probe it is a PCA, without saying so."""
+    about: dict[str, Any] = {**said, "shares": tuple(said["shares"])}
+    about |= {key: tensors[f"embedding/{key}"] for key in ("points", "labels", "features")}
+    return Embedded(**about)
+
+
 def _layer(said: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> LayerState:
-    histogram = f"histogram/{said['name']}"
-    return LayerState(**said, edges=tensors[f"{histogram}/edges"], counts=tensors[f"{histogram}/counts"])
+    found: dict[str, Any] = {key: tensors[f"histogram/{said['name']}/{key}"] for key in ("edges", "counts")}
+    for key in ("edges", "counts"):
+        if (name := f"weights/{said['name']}/{key}") in tensors:  # not of an older probe
+            found[f"weight_{key}"] = tensors[name]
+    return LayerState(**said, **found)
 
 
 def _of_units(what: str, units: list[str], tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,7 +1,8 @@
 """A block in the middle of a training that leaves no trace: what follows is to the last bit as without it.
 
     the network      every module's flags, attributes, hooks, parameters, buffers, gradients   ``network/unchanged.py``
-    random numbers   the global generators of torch (every device), numpy and ``random``       ``random_states.py``
+    random numbers   the global generators of torch (CPU and CUDA), numpy and ``random``       ``random_states.py``
+                     generators that the network holds                                 ``network/held_generators.py``
     torch            gradient and inference mode, autocast, cuDNN's choice of algorithms
 
 Inside, the network is in evaluation mode and computes in its own precision, whatever the step around it does: what is
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from convscope.network.evaluation import evaluation
+from convscope.network.held_generators import kept_generators
 from convscope.network.unchanged import unchanged
 from convscope.training.random_states import kept_random_states
 
@@ -23,7 +25,10 @@ from convscope.training.random_states import kept_random_states
 def undisturbed(model: nn.Module) -> Generator[None]:
     """Within the block the model can be run, in evaluation mode; after it everything is as it was, errors or not."""
     kinds = {parameter.device.type for parameter in model.parameters()} | {"cpu"}
-    with kept_random_states(), _repeatable_cudnn(), unchanged(model), evaluation(model), _full_precision(kinds):
+    with (
+        kept_random_states(), kept_generators(model), _repeatable_cudnn(), unchanged(model), evaluation(model),
+        _full_precision(kinds),
+    ):  # fmt: skip
         yield
 
 

@@ -14,9 +14,12 @@ def a_snapshot(epoch: int = 1, **changed) -> Snapshot:
     }
     edges = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 4.0])
     layers = (
-        LayerState("conv1", 3.5, None if epoch == 0 else 0.25, 0.5, 1.5, 0.125, edges, np.array([0, 3, 5, 7, 0])),
+        LayerState(
+            "conv1", 3.5, None if epoch == 0 else 0.25, 0.5, 1.5, 0.125, edges, np.array([0, 3, 5, 7, 0]),
+            edges[:4], np.array([0, 6, 2]),
+        ),
         LayerState("pool1", None, None, 0.25, 0.5, None, edges, np.array([0, 0, 0, 0, 0])),
-    )
+    )  # fmt: skip
     points = rng.normal(size=(30, 2))
     embedding = Embedded("flatten", points, np.arange(30) % 3, (0.6, 0.2), rng.normal(size=(30, 5)))
     given = {

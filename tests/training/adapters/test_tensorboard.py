@@ -56,13 +56,16 @@ def test_every_picture_is_read_back_pixel_by_pixel(logged: EventAccumulator) -> 
 
 
 def test_histograms_are_the_counts_between_their_edges(logged: EventAccumulator) -> None:
-    assert logged.Tags()["histograms"] == ["probe/values/conv1"]  # pool1 has counted nothing
+    assert sorted(logged.Tags()["histograms"]) == ["probe/values/conv1", "probe/weights/conv1"]  # pool1 counted nothing
     found = logged.Histograms("probe/values/conv1")[0].histogram_value
     assert (found.min, found.max, found.num) == (-1.0, 2.0, 15)
     held = dict(zip(found.bucket_limit, found.bucket, strict=True))
     assert {limit: count for limit, count in held.items() if count} == {0.0: 3, 1.0: 5, 2.0: 7}
     assert found.sum / found.num == pytest.approx(0.5)
     assert math.sqrt(found.sum_squares / found.num - 0.5**2) == pytest.approx(1.5)
+    weights = logged.Histograms("probe/weights/conv1")[0].histogram_value
+    assert (weights.min, weights.max, weights.num) == (-1.0, 1.0, 8)
+    assert (weights.sum, weights.sum_squares) == (6 * -0.5 + 2 * 0.5, 3.5**2)
 
 
 def test_a_folder_and_another_prefix(tmp_path: Path) -> None:

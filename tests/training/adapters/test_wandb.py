@@ -66,6 +66,8 @@ def test_everything_is_read_back_in_its_epoch_s_row(tmp_path: Path) -> None:
     }
     assert found[0]["probe/values/conv1/values"] == [0, 3, 5, 7, 0]
     assert found[0]["probe/values/conv1/bins"] == [-2, -1, 0, 1, 2, 4]
+    assert found[0]["probe/weights/conv1/values"] == [0, 6, 2]
+    assert found[0]["probe/weights/conv1/bins"] == [-2, -1, 0, 1]
 
 
 def own_row_a_batch(run: Any, log: Callable[..., None]) -> None:

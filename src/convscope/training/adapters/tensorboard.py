@@ -5,7 +5,7 @@
 The step is the epoch. All tags begin with ``probe/``, so that no curve of the training's own is written into.
 
     probe/held_out/loss   probe/held_out/accuracy   probe/layers/conv1/weight_norm ...      scalars
-    probe/values/conv1                                                                      histograms
+    probe/values/conv1   probe/weights/conv1                                                histograms
     probe/filters   probe/confusion/held_out   probe/embedding   probe/maps/conv2:3         images
 
 Tags have no spaces: TensorBoard's own would be exchanged for ``_`` with a note at each.
@@ -47,7 +47,9 @@ def log_to_tensorboard(writer: Any, *, prefix: str = "probe") -> Callable[[Snaps
         for name, value in snapshot.scalars().items():
             write.scalar(name, value)
         for layer in snapshot.layers:
-            write.histogram(layer)
+            of_values, mean, square = (layer.edges, layer.counts), layer.mean, layer.sd**2 + layer.mean**2
+            write.histogram(f"values/{layer.name}", *of_values, mean, square)
+            write.histogram(f"weights/{layer.name}", *_of_weights(layer))
         for name, picture in pictures_of(snapshot).items():
             write.image(name, np.asarray(picture.convert("RGB")))
         open_writer.flush()
@@ -63,6 +65,14 @@ def _writer_in(folder: str | Path) -> Any:
     return SummaryWriter(str(folder))
 
 
+def _of_weights(layer: LayerState) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """Edges, counts, and the means of w, by the bins' middles, and of its square."""
+    edges, counts = layer.weight_edges, layer.weight_counts
+    count = max(int(counts.sum()), 1)
+    middle = float((counts * (edges[1:] + edges[:-1]) / 2).sum()) / count
+    return edges, counts, middle, (layer.weight_norm or 0.0) ** 2 / count
+
+
 class _Tagged:
     """A writer, for one epoch."""
 
@@ -75,21 +85,21 @@ class _Tagged:
     def image(self, name: str, pixels: np.ndarray) -> None:
         self._writer.add_image(self._tag(name), pixels, self._epoch, dataformats="HWC")
 
-    def histogram(self, layer: LayerState) -> None:
-        """Of the layer's values; TensorBoard's bins are told by their upper ends."""
-        filled = np.nonzero(layer.counts)[0]
-        if not len(filled) or not np.isfinite(layer.edges).all():
+    def histogram(self, name: str, edges: np.ndarray, counts: np.ndarray, mean: float, square: float) -> None:
+        """TensorBoard's bins are told by their upper ends; ``square`` is the mean one."""
+        filled = np.nonzero(counts)[0]
+        if not len(filled) or not np.isfinite(edges).all():
             return
-        count = int(layer.counts.sum())
+        count = int(counts.sum())
         self._writer.add_histogram_raw(
-            self._tag(f"values/{layer.name}"),
-            min=float(layer.edges[filled[0]]),
-            max=float(layer.edges[filled[-1] + 1]),
+            self._tag(name),
+            min=float(edges[filled[0]]),
+            max=float(edges[filled[-1] + 1]),
             num=count,
-            sum=layer.mean * count,
-            sum_squares=(layer.sd**2 + layer.mean**2) * count,
-            bucket_limits=layer.edges[1:].tolist(),
-            bucket_counts=layer.counts.tolist(),
+            sum=mean * count,
+            sum_squares=square * count,
+            bucket_limits=edges[1:].tolist(),
+            bucket_counts=counts.tolist(),
             global_step=self._epoch,
         )
 

@@ -60,6 +60,8 @@ def _package() -> Any:
 def _entries(wandb: Any, snapshot: Snapshot) -> dict[str, Any]:
     entries: dict[str, Any] = {"epoch": snapshot.epoch, **snapshot.scalars()}
     for layer in snapshot.layers:
-        if 0 < len(layer.counts) <= _MOST_BINS and np.isfinite(layer.edges).all():
-            entries[f"values/{layer.name}"] = wandb.Histogram(np_histogram=(layer.counts, layer.edges))
+        binned = {"values": (layer.counts, layer.edges), "weights": (layer.weight_counts, layer.weight_edges)}
+        for what, (counts, edges) in binned.items():
+            if 0 < len(counts) <= _MOST_BINS and np.isfinite(edges).all():
+                entries[f"{what}/{layer.name}"] = wandb.Histogram(np_histogram=(counts, edges))
     return entries | {name: wandb.Image(picture) for name, picture in pictures_of(snapshot).items()}
