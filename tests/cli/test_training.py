@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainings.runs import HELD_OUT, TRAIN, usual
+from tests.trainings.runs import HELD_OUT, TRAIN, embedded, usual
 from tests.trainings.test_training_run import damage
 
 
@@ -37,6 +37,13 @@ def test_json_is_one_document_with_every_number(cli, tmp_path: Path) -> None:
         assert kept["layers"].tolist() == ["conv1", "relu1", "frozen"]
 
 
+def test_the_images_are_laid_out_anew(cli, tmp_path: Path) -> None:
+    folder = usual(tmp_path, (0, 1))
+    cli("training", str(folder), "--animate", "none", "--save", "npz", "--embedding", "T-SNE")
+    with np.load(folder / "report" / "embedding.npz") as kept:
+        assert not np.allclose(kept["points"], np.stack([embedded(epoch).points for epoch in (0, 1)]), atol=1)
+
+
 def test_a_damaged_snapshot_is_said_and_the_exit_code_is_one(cli, tmp_path: Path) -> None:
     folder = usual(tmp_path)
     damage(folder, 1)
@@ -49,6 +56,7 @@ def test_a_damaged_snapshot_is_said_and_the_exit_code_is_one(cli, tmp_path: Path
     ("options", "said"),
     [
         (["--animate", "avi"], "no animation 'avi'"),
+        (["--embedding", "tsne"], "no embedding 'tsne' of a training; did you mean 't-sne'"),
         (["--save", "bmp"], "--save 'bmp' is none of"),
         (["--out", "x.atlas"], "is the name of an atlas"),
     ],

@@ -40,6 +40,19 @@ def test_equal_steps_are_equal_heights_and_on_a_logarithmic_axis_equal_ratios() 
     assert second - first == pytest.approx(third - second, rel=0.05)
 
 
+def test_a_loss_that_runs_away_has_few_decades_named() -> None:
+    written: list[float] = []
+
+    def counted(value: float) -> str:
+        written.append(value)
+        return ""
+
+    epoch_curves([EpochLine("", (0, 1), (0.5, 3e36))], what="loss", log=True, text=counted)
+    powers = np.unique(np.round(np.log10(written[:-1]), 6))  # the last is the line's own end
+    assert 4 <= len(powers) <= 8
+    assert len(np.unique(np.diff(powers))) == 1
+
+
 def test_epochs_lie_where_they_are_not_side_by_side() -> None:
     """Of epochs 0, 1 and 4 the second stands a quarter of the way."""
     line = EpochLine("", (0, 1, 4), (1.0, 0.0, 1.0))

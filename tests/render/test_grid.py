@@ -29,7 +29,9 @@ def place(page: Image.Image, wanted: tuple[int, int, int]) -> tuple[int, int, in
     return box
 
 
-@pytest.mark.parametrize(("count", "columns", "side"), [(3, 3, 256), (64, 8, 256), (65, 16, 128), (600, 32, 84)])
+@pytest.mark.parametrize(
+    ("count", "columns", "side"), [(3, 3, 256), (9, 5, 256), (17, 6, 256), (64, 8, 256), (65, 16, 128), (600, 32, 84)]
+)
 def test_cell_k_is_at_place_k_and_many_are_small(count: int, columns: int, side: int) -> None:
     """Of many only those on the diagonal have a colour of their own."""
     own = [k for k in range(count) if count < 121 or k % (columns + 1) == 0]

@@ -29,8 +29,9 @@ def split(loss: float, counts: np.ndarray) -> SplitState:
 
 
 def layer(name: str, epoch: int, *, dead: float | None = 0.0, change: float = 0.1) -> LayerState:
-    edges, counts = np.array([0.0, 1.0]), np.array([1])
-    return LayerState(name, 1.0 + epoch, None if epoch == 0 else change, 0.0, 1.0, dead, edges, counts)
+    edges, counts = np.array([-1.0, 0.0, 1.0 + epoch]), np.array([1, 3])
+    weights = np.array([-0.5, 0.5]), np.array([10])
+    return LayerState(name, 1.0 + epoch, None if epoch == 0 else change, 0.0, 1.0, dead, edges, counts, *weights)
 
 
 def embedded(epoch: int) -> Embedded:

@@ -1,6 +1,7 @@
 """The page of a training, and what it says. Oracles: rules by hand, the page's own links, files read back."""
 
 import io
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,17 +11,15 @@ from PIL import Image
 
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
-from convscope.stamps import Stamp
+from convscope.trainings import report as report_module
 from convscope.trainings.between_epochs import between
-from convscope.trainings.findings import by_heart, findings, learning, mixed_up, parting
-from convscope.trainings.loss_curves import LossCurves, loss_curves
-from convscope.trainings.report import SECTIONS, drawn_sections, write_report
-from convscope.trainings.training_run import Scores, open_training
+from convscope.trainings.report import BUTTONS_PX, SECTIONS, drawn_sections, write_report
+from convscope.trainings.training_run import open_training
 from tests import friendly
 from tests.trainings.runs import STAMP, snapshot, usual, write_run
 from tests.trainings.test_training_run import damage
 
-PAGES = ("curves", "confusion", "embedding", "filters", "layers", "units")
+PAGES = ("curves", "confusion", "embedding", "filters", "layers", "values", "units")
 FILMS = ("confusion", "embedding", "filters")
 
 
@@ -56,14 +55,14 @@ def test_the_page_has_every_sheet_and_film_and_links_to_nothing_else(tmp_path: P
     folder = usual(tmp_path)
     page = write_report(folder, on_step=lambda done, every: steps.append((done, every)))
     assert page == folder / "report" / "index.html"
-    assert steps == [(number, 6) for number in range(1, 7)]
+    assert steps == [(number, 7) for number in range(1, 8)]
     links = read(page)
     files = {f"{key}.png" for key in PAGES} | {f"{key}.film.webp" for key in FILMS}
     assert {target for target in links.targets if not target.startswith("#")} == files
     assert {file.name for file in page.parent.iterdir()} == files | {"index.html"}
     assert {target[1:] for target in links.targets if target.startswith("#")} == {*PAGES, "numbers"} <= set(links.ids)
     assert "script" not in links.tags
-    assert links.tags.count("img") == len(links.alts) == 9
+    assert links.tags.count("img") == len(links.alts) == 10
     assert all(len(alt) > 20 for alt in links.alts)
     assert "Not shown" not in page.read_text()
 
@@ -96,7 +95,7 @@ def test_what_a_run_does_not_have_is_left_out_and_why(tmp_path: Path) -> None:
     bare = {"embedding": None, "filters": None, "filters_layer": None, "maps": {}, "images": None}
     page = write_report(write_run(tmp_path / "a.run", [snapshot(e, **bare) for e in (0, 1)], epochs=0))
     said = page.read_text()
-    assert {file.stem for file in page.parent.glob("*.png")} == {"curves", "confusion", "layers"}
+    assert {file.stem for file in page.parent.glob("*.png")} == {"curves", "confusion", "layers", "values"}
     assert "Not shown, and why" in said
     assert "the network does not begin with a convolution" in said
     nothing = write_run(tmp_path / "b.run", [snapshot(0, **bare, splits={}, layers=())])
@@ -112,6 +111,14 @@ def test_damaged_and_missing_snapshots_are_on_the_page(tmp_path: Path) -> None:
     assert "Not all is there." in said
     assert "00001.safetensors" in said
     assert "damaged and left out: epoch 1" in said
+
+
+def test_what_is_to_be_known_of_the_data_stands_above_the_answers(tmp_path: Path) -> None:
+    leak = "a/1.png of train is b/7.png of held out"
+    page = write_report(write_run(tmp_path / "a.run", [snapshot(1)], data={"name": "photos", "notes": [leak]}))
+    written = page.read_text("utf-8")
+    assert written.count(leak) == 1
+    assert written.index(leak) < written.index('class="answers"')
 
 
 def test_names_are_text_and_no_markup(tmp_path: Path) -> None:
@@ -151,56 +158,34 @@ def test_each_section_has_a_result_of_its_own(tmp_path: Path) -> None:
         assert one.shown.arrays()
 
 
-# ---- what is said ----
-
-
-def curves(train: list[float], held_out: list[float], accuracy: float = 0.9, chance: float | None = 0.1) -> LossCurves:
-    history = tuple(
-        Scores(epoch, {"train": a, "held out": b}, {"train": 1.0, "held out": accuracy})
-        for epoch, (a, b) in enumerate(zip(train, held_out, strict=True))
+def test_an_mp4_is_a_video_that_does_not_start_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[list[Image.Image], str]] = []
+    monkeypatch.setattr(report_module, "check_ending", lambda ending: None)  # where there is no ffmpeg
+    monkeypatch.setattr(
+        report_module, "animation", lambda frames, ending, seconds: drawn.append((frames, ending)) or b"film"
     )
-    images = {"train": 100, "held out": 100}
-    return LossCurves("a.run", history, ("train", "held out"), "held out", images, chance, "", Stamp(**STAMP))
+    page = write_report(usual(tmp_path), film="mp4")
+    links = read(page)
+    assert links.tags.count("video") == len(FILMS) == len(drawn)
+    assert {f"{key}.film.mp4" for key in FILMS} <= set(links.targets)
+    assert "autoplay" not in page.read_text()
+    frames, ending = drawn[0]
+    below = np.asarray(frames[0])[-BUTTONS_PX:]
+    assert (ending, (below == 255).all()) == ("mp4", True)
 
 
-@pytest.mark.parametrize(
-    ("train", "held_out", "said"),
-    [
-        ([2.0, 1.0, 0.5], [2.0, 1.5, 1.4], "No: the loss on held out is lowest after the last epoch"),
-        ([2.0, 1.0, 0.5, 0.3, 0.2, 0.1], [2.0, 1.0, 1.1, 1.2, 1.3, 1.4], "Yes, since epoch 1"),
-        ([2.0, 1.0, 0.5, 0.3, 0.2, 0.1], [2.0, 1.0, 1.01, 1.02, 1.01, 1.04], "Hardly"),
-        # 10 % above the lowest, but so it goes up and down all the time
-        ([2.0, 1.0, 0.5, 0.3, 0.2, 0.1], [2.0, 1.3, 1.5, 1.0, 1.4, 1.1], "Hardly"),
-        ([2.0, 1.0, 1.2, 1.4, 1.6, 1.8], [2.0, 1.0, 1.2, 1.4, 1.6, 1.8], "It does not settle"),
-        ([2.0, float("nan")], [2.0, 1.0], "NaN or infinite after epoch 1"),
-        ([2.0], [2.0], "Nobody can say yet"),
-    ],
-)
-def test_learning_by_heart(train: list[float], held_out: list[float], said: str) -> None:
-    assert said in by_heart(curves(train, held_out))
+def test_an_mp4_without_ffmpeg_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    folder = usual(tmp_path)
+    with pytest.raises(ConvscopeError, match=r"pip install 'convscope\[video\]'; webp and gif do not"):
+        write_report(folder, film="mp4")
+    assert not (folder / "report").exists()
 
 
-def test_learning_is_more_than_guessing() -> None:
-    """Two standard deviations of 100 guesses at 0.1 are 0.06."""
-    assert learning(curves([1.0], [1.0], 0.17)).startswith("Yes")
-    assert learning(curves([1.0], [1.0], 0.15)).startswith("Not yet")
-    assert learning(curves([1.0], [1.0], float("nan"))).startswith("Nobody can say")
-    assert learning(curves([1.0, 0.5], [1.0, 0.5], 0.5, None)) == (
-        "50.0% of the held out images are answered rightly after epoch 1, 50.0% after epoch 0."
-    )
-
-
-def test_every_question_has_its_answer(tmp_path: Path) -> None:
-    drawn, _ = drawn_sections(open_training(usual(tmp_path)))
-    said = {one.question: one.answer for one in findings([one.shown for one in drawn])}
-    assert said["What is mixed up?"] == "Most often dog called hen (3 of 4, since epoch 2)."
-    assert said["Do layers die or stand still?"] == "Dead units: 50.0% of relu1."
-    assert list(said) == [
-        "Is it learning?", "Does it learn by heart?", "What is mixed up?", "Do the classes part?",
-        "Do layers die or stand still?",
-    ]  # fmt: skip
-    right = [snapshot(e, splits=snapshot(1).splits) for e in (0, 1)]
-    drawn, _ = drawn_sections(open_training(write_run(tmp_path / "b.run", right)))
-    assert mixed_up(drawn[1].shown) == "Nothing, after the last epoch."
-    assert parting(drawn[2].shown).endswith("after epoch 0.")
-    assert loss_curves(open_training(tmp_path / "b.run")).best_epoch == 0  # the first of equals
+def test_an_embedding_by_another_name_is_refused(tmp_path: Path) -> None:
+    folder = usual(tmp_path)
+    with pytest.raises(ConvscopeError, match="no embedding 'tsne' of a training; did you mean 't-sne'"):
+        write_report(folder, embedding="tsne")
+    assert not (folder / "report").exists()

@@ -11,17 +11,15 @@ from PIL import Image
 from convscope.errors import ConvscopeError
 from convscope.render.epoch_curves import EpochLine
 from convscope.trainings import confusion_over_epochs as confusion_module
-from convscope.trainings import embedding_moving as embedding_module
 from convscope.trainings import loss_curves as curves_module
-from convscope.trainings.between_epochs import FRAMES, between, seconds_of
+from convscope.trainings.between_epochs import between
 from convscope.trainings.confusion_over_epochs import confusion_over_epochs
-from convscope.trainings.embedding_moving import embedding_moving
 from convscope.trainings.filters_grown import filters_grown
 from convscope.trainings.layer_health import layer_health
 from convscope.trainings.loss_curves import loss_curves
 from convscope.trainings.training_run import open_training
 from convscope.trainings.unit_maps_grown import unit_maps_grown
-from tests.trainings.runs import HELD_OUT, TRAIN, confusion, embedded, layer, snapshot, split, usual, write_run
+from tests.trainings.runs import HELD_OUT, TRAIN, confusion, layer, snapshot, split, usual, write_run
 
 NAN = float("nan")
 
@@ -88,6 +86,14 @@ def test_counts_mistakes_and_since_when(tmp_path: Path) -> None:
     assert found.facts()["dog called hen"] == "3 of 4 images, since epoch 2"
 
 
+def test_of_two_long_names_both_are_seen() -> None:
+    shortened = confusion_module._shortened
+    assert shortened("cat", "dog") == ("cat", "dog")
+    assert shortened("a" * 40, "b" * 40) == ("a" * 16 + "…", "b" * 16 + "…")
+    assert shortened("a" * 40, "dog") == ("a" * 30 + "…", "dog")
+    assert shortened("dog", "b" * 31) == ("dog", "b" * 31)
+
+
 def test_a_mistake_that_was_always_made_is_since_the_first_epoch(tmp_path: Path) -> None:
     always = [snapshot(e, splits={"held out": split(1.0, np.array([[3, 1], [0, 4]]))}) for e in range(3)]
     found = confusion_over_epochs(open_training(write_run(tmp_path / "a.run", always, classes=("a", "b"))))
@@ -138,86 +144,6 @@ def test_one_epoch_has_one_matrix_and_no_strips(tmp_path: Path) -> None:
     found = confusion_over_epochs(one_epoch(tmp_path))
     assert len(found.frames()) == 1
     assert found.picture().height < confusion_over_epochs(open_training(usual(tmp_path))).picture().height
-
-
-# ---- embedding ----
-
-
-def test_frames_between_snapshots() -> None:
-    """Closed form: each snapshot once with share 0, smooth steps between, never more frames than asked for."""
-    assert [(one.start, one.share) for one in between(1)] == [(0, 0.0)]
-    for count in (2, 5, 20, 200):
-        frames = list(between(count))
-        assert [one.start for one in frames if not one.share] == list(range(count))
-        assert len(frames) <= max(FRAMES, count)
-        assert frames[-1].start == count - 1
-    values = [np.array([0.0]), np.array([8.0]), np.array([4.0])]
-    drawn = [one.of(values)[0] for one in between(3, 5)]
-    assert drawn == [0.0, 4.0, 8.0, 6.0, 4.0]
-    assert next(one.share for one in between(2, 5) if one.share) == pytest.approx(3 * 0.25**2 - 2 * 0.25**3)
-    assert seconds_of(1) == 2.0
-    assert seconds_of(2 * FRAMES) == 2 * seconds_of(FRAMES)
-
-
-def test_points_are_placed_at_their_own_spread_and_kept_raw(tmp_path: Path) -> None:
-    found = embedding_moving(open_training(usual(tmp_path)))
-    raw = np.stack([embedded(epoch).points for epoch in range(4)])
-    np.testing.assert_array_equal(found.arrays()["points"], raw)
-    centred = raw - raw.mean(1, keepdims=True)
-    np.testing.assert_allclose(found.spreads, np.linalg.norm(centred, axis=(1, 2)) / math.sqrt(12))
-    scaled = centred / found.spreads[:, None, None]
-    placed = found.placed
-    assert np.abs(placed).max() <= 1
-    # one motion and one scale for all epochs: distances between any two points keep their ratio
-    far = np.linalg.norm(placed[:, :, None] - placed[:, None], axis=-1)
-    true = np.linalg.norm(scaled[:, :, None] - scaled[:, None], axis=-1)
-    ratio = far[true > 0] / true[true > 0]
-    np.testing.assert_allclose(ratio, ratio[0])
-
-
-def test_the_film_moves_the_points_from_snapshot_to_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    at: list[np.ndarray] = []
-    drawn = embedding_module.PointsPage.drawn
-    monkeypatch.setattr(
-        embedding_module.PointsPage, "drawn", lambda page, points: (at.append(points), drawn(page, points))[1]
-    )
-    found = embedding_moving(open_training(usual(tmp_path, (0, 1, 3))))
-    frames = found.frames()
-    steps = list(between(3))
-    assert len(frames) == len(steps) == len(at)
-    assert len({frame.size for frame in frames}) == 1
-    for one, points in zip(steps, at, strict=True):
-        if not one.share:
-            np.testing.assert_array_equal(points, found.placed[one.start])
-        else:
-            below, above = found.placed[one.start], found.placed[one.start + 1]
-            np.testing.assert_allclose(points, below + one.share * (above - below))
-
-
-def test_the_share_of_neighbours_of_ones_class(tmp_path: Path) -> None:
-    """Of three clouds of four far apart, 3 of the 10 nearest are of one's own: in the layer and on the page."""
-    far = embedded(100)
-    found = embedding_moving(open_training(write_run(tmp_path / "a.run", [snapshot(0, embedding=far)])))
-    np.testing.assert_allclose(found.alike, [[0.3, 0.3]])
-    assert "30% in the layer, 30% here" in found.facts()["epoch 0"]
-
-
-def test_no_embedding_and_other_images_are_refused(tmp_path: Path) -> None:
-    said = {"embedding": "the network has one layer"}
-    bare = open_training(write_run(tmp_path / "a.run", [snapshot(0, embedding=None, left_out=said)]))
-    with pytest.raises(ConvscopeError, match=r"a\.run has no embedding: the network has one layer"):
-        embedding_moving(bare)
-    other = replace(embedded(1), labels=np.zeros(12, np.int64))
-    mixed = open_training(write_run(tmp_path / "b.run", [snapshot(0), snapshot(1, embedding=other), snapshot(2)]))
-    with pytest.raises(ConvscopeError, match="after epoch 1 is of other images"):
-        embedding_moving(mixed)
-
-
-def test_points_that_all_lie_in_one_place_can_be_drawn(tmp_path: Path) -> None:
-    dot = replace(embedded(0), points=np.zeros((12, 2)), shares=(NAN, NAN))
-    found = embedding_moving(open_training(write_run(tmp_path / "a.run", [snapshot(0, embedding=dot), snapshot(1)])))
-    found.picture()
-    assert np.isfinite(found.placed).all()
 
 
 # ---- filters ----
@@ -280,9 +206,25 @@ def test_layers_that_die_and_stand_still_are_named(tmp_path: Path) -> None:
     found.picture()
     worse = [snapshot(0, layers=tuple(layer(str(i), 0, dead=0.1 * i) for i in range(8)))]
     worst = layer_health(open_training(write_run(tmp_path / "c.run", worse)))
-    assert worst.title == "Dead units: 70.0% of 7, 60.0% of 6, 50.0% of 5, and many in 2 more layers"
+    assert worst.title == (
+        "Dead units: 70.0% of layer 7, 60.0% of layer 6, 50.0% of layer 5, and many in 2 more layers"
+    )
     sound = [snapshot(e, layers=(layer("conv1", e),)) for e in (0, 1)]
-    assert layer_health(open_training(write_run(tmp_path / "b.run", sound))).title.startswith("Every layer learns")
+    assert layer_health(open_training(write_run(tmp_path / "b.run", sound))).title == (
+        "Every layer learns; no unit is dead"
+    )
+    some = [snapshot(e, layers=(layer("conv1", e), layer("conv2", e, dead=0.2))) for e in (0, 1)]
+    assert layer_health(open_training(write_run(tmp_path / "d.run", some))).title == (
+        "Every layer learns; the most dead units are 20.0% of conv2"
+    )
+    assert layer_health(open_training(write_run(tmp_path / "e.run", sound[:1]))).title.startswith(
+        "Whether layers learn"
+    )
+    nan = replace(layer("conv1", 1), weight_norm=NAN, relative_change=NAN)
+    broken = [snapshot(0, layers=(layer("conv1", 0),)), snapshot(1, layers=(nan,))]
+    assert layer_health(open_training(write_run(tmp_path / "f.run", broken))).title == (
+        "Weights that are NaN or infinite: conv1"
+    )
 
 
 def test_one_epoch_layers_without_weights_and_none_at_all(tmp_path: Path) -> None:

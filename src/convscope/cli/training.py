@@ -13,6 +13,7 @@ from convscope.cli.running import DONE, SKIPPED, command, say_skipped
 if TYPE_CHECKING:
     from convscope.trainings.findings import Finding
     from convscope.trainings.loss_curves import LossCurves
+    from convscope.trainings.report import Drawn
     from convscope.trainings.training_run import TrainingRun
 
 NO_FILMS = "none"
@@ -27,12 +28,25 @@ Save = Annotated[
     str,
     typer.Option("--save", help="Forms of each sheet besides png: jpg, webp, html, npz (raw values), with commas."),
 ]
+Embedding = Annotated[
+    str | None,
+    typer.Option(
+        "--embedding",
+        help="Lay the images out anew: t-sne or pca, of what the snapshots keep.",
+        show_default="as the probe did",
+    ),
+]
 Animate = Annotated[str, typer.Option("--animate", help="The films' ending: webp, gif or mp4; none makes no films.")]
 
 
 @command("training")
 def training(
-    run: Run, out: Out = None, save: Save = "png", animate: Animate = "webp", as_json: opt.Json = False
+    run: Run,
+    out: Out = None,
+    save: Save = "png",
+    animate: Animate = "webp",
+    embedding: Embedding = None,
+    as_json: opt.Json = False,
 ) -> int:
     """Print a training's epochs and draw it again: curves, confusions, filters, embedding, layers, and a page of all.
 
@@ -43,14 +57,16 @@ def training(
 
     [cyan]convscope training mine.run --out pages --save npz --animate gif[/]
     """
+    from convscope.trainings.report import drawn_sections
     from convscope.trainings.training_run import open_training
 
     forms = [form for form in endings_of(save) if form != "png"]
     film = _film(animate)
     opened = open_training(run)
     place = _place(opened, out)
-    curves, found = _curves(opened)
-    page = _drawn(opened, place, film, forms)
+    drawn, left_out = drawn_sections(opened, embedding and embedding.lower())
+    page = _written(opened, drawn, left_out, place, film, forms)
+    curves, found = _curves(drawn)
     files = _files(page)
     if as_json:
         print(json.dumps(_as_json(opened, curves, found, page, files), indent=1, ensure_ascii=False))
@@ -78,22 +94,24 @@ def _place(opened: "TrainingRun", out: Path | None) -> Path:
     return writable_folder(opened.path / REPORT) if out is None else sheets_folder(out)
 
 
-def _curves(opened: "TrainingRun") -> "tuple[LossCurves | None, list[Finding]]":
+def _curves(drawn: "list[Drawn]") -> "tuple[LossCurves | None, list[Finding]]":
     """The epochs' numbers and what can be said of the training; None where no number was measured."""
     from convscope.trainings.findings import findings
     from convscope.trainings.loss_curves import LossCurves
-    from convscope.trainings.report import drawn_sections
 
-    shown = [one.shown for one in drawn_sections(opened)[0]]
+    shown = [one.shown for one in drawn]
     return next((one for one in shown if isinstance(one, LossCurves)), None), findings(shown)
 
 
-def _drawn(opened: "TrainingRun", place: Path, film: str | None, forms: list[str]) -> Path:
+def _written(
+    opened: "TrainingRun", drawn: "list[Drawn]", left_out: dict[str, str], place: Path, film: str | None,
+    forms: list[str],
+) -> Path:  # fmt: skip
     from convscope.cli.progress import counted
-    from convscope.trainings.report import write_report
+    from convscope.trainings.report import write_pages
 
     with counted("report") as on_step:
-        return write_report(opened.path, out=place, film=film, forms=forms, on_step=on_step)
+        return write_pages(opened, drawn, left_out, place, film=film, forms=forms, on_step=on_step)
 
 
 def _files(page: Path) -> list[str]:

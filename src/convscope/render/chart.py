@@ -177,7 +177,7 @@ class _Panel:
             self.text(x, y + 10, label, Type(_AXIS, GREY), align, self.width / 3)
 
     def text(self, x: float, y: float, text: str, type_: Type, align: str, room: float) -> None:
-        lines = wrap(_printable(text), font(round(4 * type_.size), type_.bold), round(4 * room), 1)
+        lines = wrap(printable(text), font(round(4 * type_.size), type_.bold), round(4 * room), 1)
         self.axes.text(
             x,
             y,
@@ -201,6 +201,6 @@ def _glyphs() -> frozenset[int]:
     return frozenset(FT2Font(str(Path(mpl.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))).get_charmap())
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Letters that the font lacks as boxes: matplotlib would draw the same, with a warning for each."""
     return "".join(letter if ord(letter) in _glyphs() else "□" for letter in text)

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from PIL import Image
 
 from convscope.errors import ConvscopeError
+from convscope.render.chart import printable
 from convscope.render.typography import FAINT, GREY, number_text
 
 _STYLES = (
@@ -27,7 +28,8 @@ _STYLES = (
     ("#4f8a4c", (0, (6, 2, 1, 2)), "D"),
 )
 _FONT = "DejaVu Sans"
-_APART, _MOST_MARKS = 12.0, 40  # points between two names; epochs beyond which lines have no marks
+_OVER_LINES = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1}  # words that a line may cross
+_APART, _MOST_MARKS, _MOST_TICKS = 12.0, 40, 8  # points between names; epochs beyond which lines have no marks; decades
 
 
 @dataclass(frozen=True)
@@ -115,11 +117,7 @@ def _set_y(
     if log:
         axes.set_yscale("log")
         low, high = axes.get_ylim()
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        inside = [power for power in decades if low <= 10.0**power <= high]
-        steps = (1,) if len(inside) > 2 else (1, 2, 5)  # of little span, numbers between the decades as well
-        ticks = [step * 10.0**power for power in decades for step in steps]
-        shown = [tick for tick in ticks if low <= tick <= high]
+        shown = _decade_ticks(low, high)
         axes.set_yticks(shown, [text(tick) for tick in shown])
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
@@ -134,6 +132,14 @@ def _set_y(
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(FAINT)
+
+
+def _decade_ticks(low: float, high: float) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    inside = [power for power in decades if low <= 10.0**power <= high]
+    if len(inside) > 2:  # a loss may run away over forty of them
+        return [10.0**power for power in inside[:: math.ceil(len(inside) / _MOST_TICKS)]]
+    return [tick for power in decades for step in (1, 2, 5) if low <= (tick := step * 10.0**power) <= high]
 
 
 def _draw_notes(axes: Axes, marked: tuple[int, str] | None, level: tuple[int | float, str] | None) -> None:
@@ -156,8 +162,8 @@ def _note(
     align: Literal["left", "right"],
 ) -> None:
     axes.annotate(
-        text, at, aside, xycoords=where, textcoords="offset points", ha=align, va="bottom", color=GREY, fontsize=8.5,
-        fontfamily=_FONT, parse_math=False,
+        printable(text), at, aside, xycoords=where, textcoords="offset points", ha=align, va="bottom", color=GREY,
+        fontsize=8.5, fontfamily=_FONT, parse_math=False, bbox=_OVER_LINES,
     )  # fmt: skip
 
 
@@ -169,7 +175,7 @@ def _name_ends(axes: Axes, lines: Sequence[EpochLine], height: int, text: Callab
     tall = 0.8 * height  # of the axes in points, about
     for (number, line, last), place in zip(known, spread([tall * y for y in at], _APART), strict=True):
         axes.annotate(
-            f"{line.name} {text(last)}", (1, place / tall), (6, 0), xycoords="axes fraction",
+            f"{printable(line.name)} {text(last)}", (1, place / tall), (6, 0), xycoords="axes fraction",
             textcoords="offset points", color=_STYLES[number][0], fontsize=9, fontfamily=_FONT, fontweight="bold",
             va="center", ha="left", parse_math=False,
         )  # fmt: skip

@@ -2,8 +2,9 @@
 
 A cell has its label above and its pictures below, side by side if there are several; one may bear a badge. Pixels stay
 visible: where all pictures of a grid have one size, each pixel is a whole number of the file's, and the tile gives way.
-Rows are of 8, 16 or 32, so that a number is found by counting. What has nothing to show is a grey field that says so:
-it is not stretched into a picture. Lengths are in points, ``pixel_ratio`` pixels of the file each.
+Rows are of 8, 16 or 32, so that a number is found by counting; few cells stand in rows as even as can be, 9 of them in
+5 and 4, not in 8 and 1. What has nothing to show is a grey field that says so: it is not stretched into a picture.
+Lengths are in points, ``pixel_ratio`` pixels of the file each.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from convscope.render.typography import FAINT, GREY, INK, LEADING, WHITE, Type, 
 
 _SIZES = ((64, 8, 128), (512, 16, 64))  # up to so many tiles: so many a row, of that width
 _MOST = (32, 42)  # beyond
+_ROWS_TO_COUNT = 5  # from so many rows on, places are found by counting
 _FIELD = "#e9ecef"
 _BADGE = "#0b6e4f"
 
@@ -77,9 +79,19 @@ def grid(
     if not cells or any(size is not None and size < 1 for size in (columns, tile_width, pixel_ratio)):
         raise ConvscopeError(f"a grid needs at least 1 cell and 1 column, not {len(cells)} and {columns}")
     by_count = next(((c, w) for most, c, w in _SIZES if len(cells) <= most), _MOST)
-    columns, tile_width = columns or by_count[0], tile_width or by_count[1]
+    columns, tile_width = columns or even_columns(len(cells), by_count[0]), tile_width or by_count[1]
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     return rows_of_cells(rows, tile_width=tile_width, pixel_ratio=pixel_ratio, **about)
+
+
+def even_columns(count: int, most: int) -> int:
+    """A row's cells: ``most``; of few rows so many that no row is nearly empty.
+
+    >>> [even_columns(count, 8) for count in (3, 8, 9, 12, 17, 32, 33)]
+    [3, 8, 5, 6, 6, 8, 8]
+    """
+    rows = -(-count // most)
+    return -(-count // rows) if rows < _ROWS_TO_COUNT else most
 
 
 def rows_of_cells(

@@ -23,6 +23,7 @@ from matplotlib.transforms import Affine2D
 from PIL import Image
 
 from convscope.errors import ConvscopeError
+from convscope.render.chart import printable
 from convscope.render.class_marks import UNNAMED, Mark, marks_of
 from convscope.render.typography import FAINT, INK, font, wrap
 
@@ -135,5 +136,6 @@ def _listed(classes: Sequence[str | None]) -> tuple[list[tuple[str, Mark]], int]
 
 def _write(axes: Axes, x: int | float, row: int, text: str) -> None:
     axes.text(
-        x, (row + 0.5) * _LINE, text, va="center", color=INK, fontsize=_NAME, fontfamily=_FONT, parse_math=False
+        x, (row + 0.5) * _LINE, printable(text), va="center", color=INK, fontsize=_NAME, fontfamily=_FONT,
+        parse_math=False,
     )  # fmt: skip

@@ -18,6 +18,7 @@ from matplotlib.patheffects import withStroke
 from PIL import Image
 
 from convscope.errors import ConvscopeError
+from convscope.render.chart import printable
 from convscope.render.class_marks import UNNAMED, Mark, marks_of
 from convscope.render.typography import FAINT, GREY, font
 
@@ -103,7 +104,7 @@ def _write_names(
         axes.text(
             place[0],
             place[1],
-            name,
+            printable(name),
             color=marks[name].colour,
             ha="center",
             va="center",

@@ -30,6 +30,7 @@ from convscope.stamps import Stamp
 from convscope.trainings.training_run import TrainingRun, split_asked
 from convscope.wording import percent
 
+MOST_LETTERS = 34  # of both names of a mistake's row
 MOST_MISTAKES, LEAST_END = 16, 0.1  # rows; share at which the mistakes' colour ends at the earliest
 _CAPTION, _GAP_PX, _WIDTH = Type(12.5, bold=True), 56, 380  # pixels between the parts; points of a strip
 FRAMES = 60  # of a film, at most
@@ -158,8 +159,9 @@ class ConfusionOverEpochs(Shown):
         last = [int(self.counts[-1][pair]) for pair in pairs]
         texts = [_images(n, float(row[-1])) for n, row in zip(last, shares, strict=True)]
         colours = cell_colours(shares, np.zeros(shares.shape, bool), self._worst)
+        names = [" called ".join(_shortened(self.classes[i], self.classes[j])) for i, j in pairs]
         return epoch_strips(
-            [f"{self.classes[i]} called {self.classes[j]}" for i, j in pairs], self.epochs, colours, texts=texts,
+            names, self.epochs, colours, texts=texts,
             heading="Mistakes, and since when", note="at the right: images after the last epoch, share of the class",
             width=_WIDTH,
         )  # fmt: skip
@@ -203,6 +205,17 @@ def confusion_over_epochs(run: TrainingRun, split: str | None = None) -> Confusi
 def _names(classes: Sequence[str], count: int) -> tuple[str, ...]:
     """A matrix may have answers that the data has no name for."""
     return tuple(classes[i] if i < len(classes) else f"class {i}" for i in range(count))
+
+
+def _shortened(a: str, b: str) -> tuple[str, str]:
+    """Two names that both are still seen where a row of ``MOST_LETTERS`` ends."""
+    half = MOST_LETTERS // 2
+    room_a, room_b = max(half, MOST_LETTERS - len(b)), max(half, MOST_LETTERS - len(a))
+    return _within(a, room_a), _within(b, room_b)
+
+
+def _within(name: str, letters: int) -> str:
+    return name if len(name) <= letters else name[: letters - 1].rstrip() + "…"
 
 
 def _images(count: int, share: float) -> str:

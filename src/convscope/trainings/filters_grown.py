@@ -25,7 +25,7 @@ from convscope.render.typography import number_text
 from convscope.results import Shown
 from convscope.stamps import Stamp
 from convscope.trainings.between_epochs import between
-from convscope.trainings.training_run import TrainingRun, chosen_epochs
+from convscope.trainings.training_run import TrainingRun, called, chosen_epochs
 
 ROWS, FILTERS, FILMED = 10, 20, 64  # of the sheet; filters in the film
 _WIDTH, _LEAST, _FILM_TILE = 1040, 34, 180  # points of a row at most; of a filter at least; pixels of one in a film
@@ -58,8 +58,8 @@ class FiltersGrown(Shown):
         """``How the 9 filters of conv1 grew, epoch 0 to 20``."""
         count = self.values.shape[1]
         if len(self.epochs) == 1:
-            return f"The {count} filters of {self.layer} after epoch {self.epochs[0]}"
-        return f"How the {count} filters of {self.layer} grew, epoch {self.epochs[0]} to {self.epochs[-1]}"
+            return f"The {count} filters of {called(self.layer)} after epoch {self.epochs[0]}"
+        return f"How the {count} filters of {called(self.layer)} grew, epoch {self.epochs[0]} to {self.epochs[-1]}"
 
     @property
     def _subtitle(self) -> str:
@@ -90,7 +90,7 @@ class FiltersGrown(Shown):
         drawn = list(self._drawn[:, :FILMED])
         height, width = drawn[0].shape[2:]
         times = max(1, min(_FILM_TILE, tile_side(len(drawn[0]))) // max(height, width))
-        mosaic = Mosaic(tuple(map(str, range(len(drawn[0])))), (times * width, times * height), self.layer)
+        mosaic = Mosaic(tuple(map(str, range(len(drawn[0])))), (times * width, times * height), called(self.layer))
         frames: list[Image.Image] = []
         for at in between(len(drawn)):
             tiles = [Image.fromarray(self._tile(one)) for one in at.of(drawn)]

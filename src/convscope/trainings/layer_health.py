@@ -27,7 +27,7 @@ from convscope.render.tile import row_of
 from convscope.render.typography import number_text
 from convscope.results import Shown
 from convscope.stamps import Stamp
-from convscope.trainings.training_run import TrainingRun
+from convscope.trainings.training_run import TrainingRun, called
 from convscope.wording import percent
 
 STILL, DYING = 1e-3, 0.25  # a change below, a share of dead units from which it is said of a layer
@@ -55,6 +55,12 @@ class LayerHealth(Shown):
         return tuple(name for name, row in known.items() if len(row) and float(row.max()) < STILL)
 
     @property
+    def broken(self) -> tuple[str, ...]:
+        """Layers whose weights had a length once, and have none after the last epoch."""
+        known = np.isfinite(self.values["weight_norm"])
+        return tuple(name for name, row in zip(self.layers, known, strict=True) if row.any() and not row[-1])
+
+    @property
     def dying(self) -> tuple[tuple[str, float], ...]:
         """(layer, share of its units) where a quarter or more is dead after the last epoch, the most first."""
         last = zip(self.layers, map(float, self.values["dead_share"][:, -1]), strict=True)
@@ -63,14 +69,25 @@ class LayerHealth(Shown):
     @property
     def title(self) -> str:
         """What is to be worried about, in words."""
-        dying = ", ".join(f"{percent(share)} of {name}" for name, share in self.dying[:3])
+        if self.broken:
+            return f"Weights that are NaN or infinite: {', '.join(map(called, self.broken[:4]))}"
+        dying = ", ".join(f"{percent(share)} of {called(name)}" for name, share in self.dying[:3])
         if dying:
             more = len(self.dying) - 3
             return f"Dead units: {dying}" + (f", and many in {more} more layers" if more > 0 else "")
         if self.still:
-            return f"Standing still: {', '.join(self.still[:4])}"
-        has_dead = np.isfinite(self.values["dead_share"][:, -1]).any()
-        return "Every layer learns, and few units are dead" if has_dead else "Every layer learns"
+            return f"Standing still: {', '.join(map(called, self.still[:4]))}"
+        is_known = np.isfinite(self.values["relative_change"]).any()
+        learns = "Every layer learns" if is_known else "Whether layers learn, one look does not tell"
+        shares = dict(zip(self.layers, self.values["dead_share"][:, -1].tolist(), strict=True))
+        known = {name: share for name, share in shares.items() if math.isfinite(share)}
+        if not known:
+            return learns
+        worst = max(known, key=known.__getitem__)
+        dead = (
+            f"the most dead units are {percent(known[worst])} of {called(worst)}" if known[worst] else "no unit is dead"
+        )
+        return f"{learns}; {dead}"
 
     def picture(self) -> Image.Image:
         """Three panels side by side."""

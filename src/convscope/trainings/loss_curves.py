@@ -29,7 +29,7 @@ _LOG_FROM, _GAP_PX = 8.0, 48  # largest over smallest loss; pixels between the c
 class LossCurves(Shown):
     """``history`` an epoch each; ``judged_by`` is the split whose lowest loss is marked, ``chance`` its largest class.
 
-    ``images`` are how many of each split the probe looked at.
+    ``images`` are how many of each split the probe looked at; ``is_annealed``: the learning rate falls to nothing.
     """
 
     name: str
@@ -40,6 +40,7 @@ class LossCurves(Shown):
     chance: float | None
     lacking: str
     stamp: Stamp = field(repr=False)
+    is_annealed: bool = False
 
     @property
     def best_epoch(self) -> int | None:
@@ -139,7 +140,10 @@ def loss_curves(run: TrainingRun) -> LossCurves:
     counts = run.last.splits[run.judged_by].confusion
     chance = float(counts.sum(1).max() / counts.sum()) if counts.sum() else None
     images = {name: split.images for name, split in run.last.splits.items()}
-    return LossCurves(run.name, run.history, run.splits, run.judged_by, images, chance, run.lacking(), run.stamp)
+    annealed = run.training.settings.get("rate") == "cosine" and run.epochs[-1] >= run.training.epochs
+    return LossCurves(
+        run.name, run.history, run.splits, run.judged_by, images, chance, run.lacking(), run.stamp, annealed
+    )  # fmt: skip
 
 
 def _share_text(share: float) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from convscope.errors import ConvscopeError
 from convscope.network.listing import Listing, describe_layers, example_input
@@ -23,10 +23,11 @@ from convscope.results import Shown
 from convscope.store.run_folder import REPORT
 from convscope.trainings.between_epochs import seconds_of
 from convscope.trainings.confusion_over_epochs import confusion_over_epochs
-from convscope.trainings.embedding_moving import embedding_moving
+from convscope.trainings.embedding_moving import check_method, embedding_moving
 from convscope.trainings.filters_grown import filters_grown
 from convscope.trainings.findings import findings
 from convscope.trainings.layer_health import layer_health
+from convscope.trainings.layer_values import layer_values
 from convscope.trainings.loss_curves import LossCurves, loss_curves
 from convscope.trainings.training_run import TrainingRun, open_training
 from convscope.trainings.unit_maps_grown import unit_maps_grown
@@ -35,6 +36,7 @@ from convscope.writing import write_file
 
 PAGE = "index.html"
 FILM_WIDTH = 560  # pixels of the page, at most
+BUTTONS_PX = 56  # below a video's picture
 A_MATRIX_SECONDS = 0.35  # counts are not interpolated: each matrix stands for a moment
 
 
@@ -64,7 +66,7 @@ SECTIONS = (
     Section(
         "embedding", "How do the classes part?",
         "A mark is a held-out image, in the colour of its class. Images that the layer says much the same of lie near "
-        "each other.",
+        "each other, as far as a plane can show it: how much it keeps is written with each map.",
         embedding_moving,
     ),
     Section(
@@ -76,6 +78,12 @@ SECTIONS = (
         "layers", "Do layers die, or stand still?",
         "A layer that hardly changes learns nothing, or is frozen; a dead unit lets nothing through.",
         layer_health,
+    ),
+    Section(
+        "values", "How do weights and values spread?",
+        "How the weights of each layer lie, and what comes out of it on the held-out images. Bands that go on growing "
+        "blow up; values that close round one number say the same of every image, values that sink below zero die.",
+        layer_values,
     ),
     Section(
         "units", "What did the chosen units come to see?",
@@ -103,17 +111,19 @@ class Drawn:
         return ". ".join(f"{name}: {text}" for name, text in list(self.shown.facts().items())[:8])
 
 
-def drawn_sections(run: TrainingRun) -> tuple[list[Drawn], dict[str, str]]:
+def drawn_sections(run: TrainingRun, embedding: str | None = None) -> tuple[list[Drawn], dict[str, str]]:
     """The sections that the run has something for, and why it has nothing for the others.
 
     Raises:
-        ConvscopeError: it has nothing for any.
+        ConvscopeError: it has nothing for any; no such ``embedding``.
     """
+    check_method(embedding)
     drawn: list[Drawn] = []
     left_out: dict[str, str] = {}
     for section in SECTIONS:
         try:
-            drawn.append(Drawn(section, section.make(run)))
+            is_embedding = section.make is embedding_moving
+            drawn.append(Drawn(section, embedding_moving(run, embedding) if is_embedding else section.make(run)))
         except ConvscopeError as error:
             left_out[section.question] = str(error)
     if not drawn:
@@ -128,6 +138,7 @@ def write_report(
     out: str | Path | None = None,
     film: str | None = "webp",
     forms: Sequence[str] = (),
+    embedding: str | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Draw a training's sheets and films, and the page that has them all.
@@ -138,20 +149,37 @@ def write_report(
         out: where to; None: ``report/`` in the run's folder.
         film: the films' ending, ``"webp"``, ``"gif"`` or ``"mp4"``; None: no films.
         forms: endings in which each sheet is saved besides ``.png``, such as ``"npz"`` for the raw values.
+        embedding: ``"pca"`` or ``"t-sne"``; None: as the probe laid the images out.
         on_step: called with (done, all) after each section.
 
     Returns:
         The page, ``index.html``.
 
     Raises:
-        ConvscopeError: no training, none of its snapshots can be read, another ending.
+        ConvscopeError: no training, none of its snapshots can be read, another ending or embedding.
         UnwritableError: the disk is full, or the folder cannot be written into.
     """
     if film is not None:
         check_ending(film)
     run = open_training(folder)
-    drawn, left_out = drawn_sections(run)
+    drawn, left_out = drawn_sections(run, embedding)
     place = run.path / REPORT if out is None else Path(out)
+    layers = None if net is None else _layers(net)
+    return write_pages(run, drawn, left_out, place, layers, film=film, forms=forms, on_step=on_step)
+
+
+def write_pages(
+    run: TrainingRun,
+    drawn: Sequence[Drawn],
+    left_out: Mapping[str, str],
+    place: Path,
+    layers: Listing | None = None,
+    *,
+    film: str | None = "webp",
+    forms: Sequence[str] = (),
+    on_step: Callable[[int, int], None] | None = None,
+) -> Path:
+    """What ``drawn_sections`` gave, as files in ``place``; else as ``write_report``."""
     chapters: list[dict[str, Any]] = []
     for number, one in enumerate(drawn, start=1):
         chapters.append(_written(one, place, film))
@@ -159,9 +187,7 @@ def write_report(
             one.shown.save(place / f"{one.section.key}.{form}")
         if on_step is not None:
             on_step(number, len(drawn))
-    layers = None if net is None else _layers(net)
-    page = _page(run, drawn, chapters, left_out, layers)
-    return write_file(place / PAGE, page.encode())
+    return write_file(place / PAGE, _page(run, drawn, chapters, left_out, layers).encode())
 
 
 def _written(one: Drawn, place: Path, film: str | None) -> dict[str, Any]:
@@ -171,6 +197,8 @@ def _written(one: Drawn, place: Path, film: str | None) -> dict[str, Any]:
     chapter |= {"title": one.title, "alt": one.alt, "sheet": _picture(file), "film": None}
     frames = [] if film is None else _frames(one.shown)
     if film is not None and len(frames) > 1:  # of one epoch nothing moves
+        if film == "mp4":
+            frames = [_with_room_below(one) for one in frames]
         each = one.section.step_seconds
         seconds = seconds_of(len(frames)) if each is None else each * len(frames)
         moving = place / f"{one.section.key}.film.{film}"
@@ -184,6 +212,11 @@ def _written(one: Drawn, place: Path, film: str | None) -> dict[str, Any]:
 def _frames(shown: Shown) -> list[Image.Image]:
     made = getattr(shown, "frames", None)
     return [] if made is None else cast(list[Image.Image], made())
+
+
+def _with_room_below(picture: Image.Image) -> Image.Image:
+    """For what a browser lays over the foot of a video: its buttons."""
+    return ImageOps.expand(picture, (0, 0, 0, BUTTONS_PX), "white")
 
 
 def _picture(file: Path) -> dict[str, Any]:
@@ -216,6 +249,7 @@ def _page(
         chapters=chapters,
         left_out=left_out,
         lacking={**{f"epoch {epoch}": why for epoch, why in run.broken.items()}, **_lacking(run)},
+        notes=run.training.data.get("notes", ()),
         splits=run.splits,
         history=[] if curves is None else curves.as_json(),
         settings=_settings(run),
@@ -244,6 +278,6 @@ def _flat(said: Mapping[str, Any], above: str = "") -> dict[str, Any]:
         full = f"{above}{name}".replace("_", " ")
         if isinstance(value, Mapping):
             flat |= _flat(cast(Mapping[str, Any], value), f"{full}, ")
-        elif value is not None:
+        elif value is not None and full != "notes":  # which the page says at its top
             flat[full] = value
     return flat

@@ -129,11 +129,11 @@ class TrainingRun:
         """What is not there, in a line for a sheet; empty where all is."""
         parts: list[str] = []
         if self.broken:
-            parts.append(f"damaged and left out: {_listed(tuple(self.broken))}")
+            parts.append(f"damaged and left out: {listed(tuple(self.broken))}")
         if self.missing:
-            parts.append(f"without a snapshot: {_listed(self.missing)}")
+            parts.append(f"without a snapshot: {listed(self.missing)}")
         if self.epochs[-1] < self.training.epochs:
-            parts.append(f"ended after {_listed(self.epochs[-1:])} of {self.training.epochs}")
+            parts.append(f"ended after {listed(self.epochs[-1:])} of {self.training.epochs}")
         return "; ".join(parts)
 
 
@@ -186,7 +186,13 @@ def split_asked(run: TrainingRun, split: str | None) -> str:
     return split
 
 
-def _listed(epochs: Sequence[int]) -> str:
+def called(layer: str) -> str:
+    """A layer's name in a sentence: ``conv1``, but ``layer 0`` of a Sequential."""
+    return f"layer {layer}" if layer[:1].isdigit() else layer
+
+
+def listed(epochs: Sequence[int]) -> str:
+    """``epoch 3``, ``epochs 3, 4, 7``; of many the first eight."""
     word = "epoch" if len(epochs) == 1 else "epochs"
     shown = ", ".join(map(str, epochs[:8]))
     return f"{word} {shown}" + (f" and {len(epochs) - 8} more" if len(epochs) > 8 else "")

@@ -38,7 +38,7 @@ class EveryLayer(Shown):
 
     def picture(self) -> Image.Image:
         """The figure, in reading order."""
-        columns, width = (8, 112) if len(self.maps) <= 64 else (12, 96)
+        columns, width = (None, 112) if len(self.maps) <= 64 else (12, 96)
         title, subtitle = f"{len(self.maps)} layers of {self.stamp.model}", f"{self.shown} · each on its own scale"
         footer = f"{FUNCTIONS} {self.not_drawn} {self.stamp.line()}"
         about: About = {"title": title, "subtitle": subtitle, "footer": footer, "photo": fitted(self.photo)}
