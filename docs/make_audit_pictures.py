@@ -7,6 +7,8 @@ ResNet-20 for CIFAR-10, ``data/cifar10_test``, 1,000 images in ten class folders
 classes of Tiny ImageNet in ``train`` and ``val``, with a box in each image. WORK takes what is unpacked and the pages.
 """
 
+import random
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,7 +22,8 @@ from make_pictures import PICTURES
 import convscope as cs
 from convscope.atlases.data_ablations import ablate_data
 from convscope.attribution.unit_ablation import ablated
-from convscope.audits.audit_results import Audit
+from convscope.audits.audit_results import Audit, share_right
+from convscope.audits.auditing import is_doubtful
 from convscope.dataset.image_sources import source_of
 from convscope.results import Shown
 
@@ -69,7 +72,24 @@ class Work:
 
     def print_by_area(self) -> None:
         """Errors have smaller boxes than right answers: how many maps lie outside, at boxes alike in size."""
-        print(*self.tiny.by_area, sep="\n")
+        for says, wrong, right in self.tiny.by_area:
+            print(says, f"right {share_right(wrong, right):.1%}", wrong, right, sep="\n  ")
+
+    def print_planted(self) -> None:
+        """Labels that are wrong for certain: 20 images answered rightly, each in a folder not its own."""
+        rng, folder, wrong = random.Random(0), self.work / "planted", {one.name for one in self.cifar.errors}
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.cifar_images, folder)
+        right = [name for name in source_of(self.cifar_images).names() if name not in wrong]
+        planted: set[str] = set()
+        for name in rng.sample(right, 20):
+            own, _, file = name.partition("/")
+            other = rng.choice([each for each in self.resnet.classes if each != own])
+            (folder / name).rename(folder / other / f"planted_{own}_{file}")
+            planted.add(f"{other}/planted_{own}_{file}")
+        found = cs.audit(self.resnet, folder, batch=64)
+        doubted = [e.name in planted for e, near in zip(found.errors, found.near, strict=True) if is_doubtful(near)]
+        print("planted: in doubt", sum(doubted), "of all in doubt", len(doubted), "the first", doubted[:12])
 
     def print_unit_off(self) -> None:
         """What the unit that lifts two wrong classes is worth."""
@@ -104,6 +124,7 @@ def main(sources: Work, names: list[str]) -> None:
         others.write_all(sources, DRAWN, sheets, out=OUT)
     if CONTROL in names or not names:
         sources.print_unit_off()
+        sources.print_planted()
         sources.print_by_area()
 
 

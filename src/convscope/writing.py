@@ -62,6 +62,17 @@ def remove_asides(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def replaceable_folder(path: Path, mark: str) -> Path:
+    """``path``, if ``folder_aside`` may put a folder there: nothing has the name, or a folder with the file ``mark``.
+
+    Raises:
+        UnwritableError: another folder or a file has the name.
+    """
+    if path.exists() and not (path / mark).is_file():
+        raise UnwritableError(f"cannot write {path}: something else is there, a folder without {mark}, or a file")
+    return path
+
+
 @contextmanager
 def folder_aside(path: Path, mark: str) -> Generator[Path]:
     """A folder to fill that takes its place when the block ends, and not if the block fails.
@@ -72,8 +83,7 @@ def folder_aside(path: Path, mark: str) -> Generator[Path]:
         UnwritableError: another folder or a file has the name, or it cannot be written there; what was there stays.
     """
     try:
-        if path.exists() and not (path / mark).is_file():
-            raise UnwritableError(f"cannot write {path}: something else is there, a folder without {mark}, or a file")
+        replaceable_folder(path, mark)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import astuple, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from convscope.audits.audit_results import Audit
 from convscope.audits.auditing import is_doubtful
 from convscope.audits.shown_errors import Near
 from convscope.errors import ConvscopeError
+from convscope.network.preprocessing import Preprocess
 from tests import friendly
 from tests.audits.squares import colour_net, make_photos
 
@@ -94,6 +96,61 @@ def test_without_training_data_the_data_itself_is_asked_and_no_image_is_near_its
         assert len(near) == 9
         assert one.name not in [each.name for each in near]
         assert [each.distance for each in near] == sorted(each.distance for each in near)
+
+
+def test_errors_that_lie_in_the_training_data_too_are_not_near_themselves(folder: Path) -> None:
+    """Oracle: the data held against itself."""
+    itself, found = audited(folder, train=None), audited(folder, train=folder / "photos")
+    assert [[astuple(each) for each in row] for row in found.near] == [
+        [astuple(each) for each in row] for row in itself.near
+    ]
+    assert not found.is_itself
+    assert [note for note in found.notes if "training data too" in note] == [
+        "2 images answered wrongly lie in the training data too, under the same label: none is counted as near itself"
+    ]
+    assert itself.notes == ()
+
+
+def test_a_label_that_is_planted_in_the_data_itself_is_in_doubt(tmp_path: Path) -> None:
+    """Twelve red and green squares, of which one red is filed under green: the label alone is wrong."""
+    photos = make_photos(tmp_path, [pair for pair in RIGHT for _ in range(3)])
+    (photos / "red" / "7.png").rename(photos / "green" / "planted.png")
+    for train in (None, photos):
+        found = cs.audit(colour_net(), photos, train=train)
+        assert [one.judged.name for one in found.suspects] == ["green/planted.png"]
+
+
+def test_a_map_that_is_too_weak_to_be_seen_beside_the_other_says_how_strong_it_is(found: Audit, tmp_path: Path) -> None:
+    """On a red square red's map is positive and green's is zero but for the constant unit."""
+    text = found.save_page(tmp_path / "it.audit").read_text()
+    for one in found.shown:
+        assert one.empty[0] == ""
+        assert one.empty[1].startswith(("no more than ", "zero everywhere"))
+        assert one.empty[1] in text
+
+
+def test_accuracy_is_told_by_the_objects_size(found: Audit, tmp_path: Path) -> None:
+    """Of the sides 4 to 8, twice each, those of 5 and of 7 have an error each: 6 of 8 below a quarter, 2 of 2 at it."""
+    said = found.as_json()["maps"]["by_box"]
+    assert [each["accuracy"] for each in said] == [6 / 8, 1.0, None, None]
+    plain = " ".join(re.sub(r"<[^>]+>", " ", found.save_page(tmp_path / "it.audit").read_text()).split())
+    chance = 1 - np.mean([side**2 / 256 for side in (4, 5, 6, 7) for _ in range(2)])
+    assert re.search(rf"below a quarter 75% of 8 \d+% of 2 \d+% of 6 {chance:.0%} a quarter to a half 100% of 2", plain)
+
+
+def test_boxes_that_do_not_fit_or_lie_outside_what_the_network_sees_are_noted(folder: Path, tmp_path: Path) -> None:
+    rows = ["path,x0,y0,x1,y1", "red/0.png,0,0,5,5", "red/2.png,0,0,90,5", "red/3.png,0,0,90,5", "red/5.png,0,0,3,3"]
+    (tmp_path / "boxes.csv").write_text("\n".join(rows))
+    net = colour_net()
+    middle = replace(net, preprocess=Preprocess(16, 6, (0.0,) * 3, (1.0,) * 3))  # rows and columns 5 to 10
+    found = cs.audit(middle, folder / "photos", boxes=tmp_path / "boxes.csv")
+    assert found.looking is not None
+    assert list(found.looking.by_image) == [5]
+    place = found.looking.by_image[5]
+    assert place.area == 1 / 36  # of the box's last pixel, 5, the corner of the crop
+    assert found.notes[0].startswith("the box 0,0,90,5 of red/2.png")
+    assert found.notes[0].endswith("(and 1 more)")
+    assert found.notes[1:] == ("1 image with no box in the part that the network sees: left out of the places",)
 
 
 def test_no_errors_are_a_result(folder: Path, tmp_path: Path) -> None:
@@ -187,6 +244,7 @@ def test_progress_tells_each_part_to_its_end(folder: Path) -> None:
         "answers": (10, (10, 10)),
         "maps": (10, (10, 10)),
         "nearest": (12, (12, 12)),
+        "units": (1, (1, 1)),
         "pictures": (2, (2, 2)),
     }
 

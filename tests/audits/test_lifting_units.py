@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from convscope.audits import lifting_units
 from convscope.audits.answered import answered, known_labels
 from convscope.audits.lifting_units import Lifting, confusions
 from convscope.dataset.image_sources import source_of
@@ -37,7 +38,7 @@ def test_they_share_the_whole_difference_out_but_for_the_biases(tmp_path: Path) 
 def test_above_another_head_each_unit_is_put_to_zero(tmp_path: Path) -> None:
     net, source, answers, lifting = made(tmp_path, flat=True)
     assert not lifting.is_read_off
-    assert lifting.strongest(answers.errors[0]) == ()
+    assert not lifting.is_quick
     found, _ = lifting.of(answers.errors[:1])
     one = answers.errors[0]
     with torch.no_grad():
@@ -48,6 +49,40 @@ def test_above_another_head_each_unit_is_put_to_zero(tmp_path: Path) -> None:
             off[:, unit] = 0
             drop = before - net.module[2:](off)[0]
             assert found[0, unit] == pytest.approx(float(drop[one.predicted] - drop[one.expected]), abs=1e-5)
+
+
+def test_where_a_unit_is_a_pass_those_of_the_largest_first_order_are_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The head is linear in each map, so that the first order is exact. Oracle: all units, ablated."""
+    monkeypatch.setattr(lifting_units, "CANDIDATES", 2)
+    _, _, answers, lifting = made(tmp_path, flat=True)
+    for one in answers.errors:
+        every = lifting.of([one])[0][0]
+        best = np.argsort(-every, kind="stable")[:2].tolist()
+        assert lifting.candidates([one]) == best
+        assert [name for name, _ in lifting.strongest(one)] == [f"1:{unit}" for unit in best if every[unit] > 0]
+    (first,) = confusions(answers, lifting)
+    own = next(e for e in answers.errors if (e.label, e.predicted) == (0, 0))
+    every = lifting.of([own])[0][0]
+    rights = [e for e in answers.images if e.is_right and e.label == own.label]
+    usual = lifting.of(rights, own.predicted)[0].mean(0)
+    for unit in first.units:
+        number = int(unit.unit.removeprefix("1:"))
+        assert (unit.lift, unit.usual) == (pytest.approx(every[number]), pytest.approx(usual[number]))
+    assert len(first.units) == 2
+
+
+def test_of_many_images_some_are_looked_at_from_the_worst_to_the_least(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifting_units, "MOST_READ", 4)
+    _, _, answers, lifting = made(tmp_path)
+    assert [each.number for each in lifting.some(answers.images)] == [
+        answers.images[place].number for place in (0, 2, 5, 7)
+    ]
+    assert lifting.some(answers.images[:3]) == list(answers.images[:3])
+    assert lifting.some([]) == []
 
 
 def test_the_strongest_of_one_error_push_towards_the_answer(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def test_a_page_and_a_table(cli, data: Path, net: str) -> None:
         assert line.rstrip().endswith(near)
     assert lines[-1] == "convscope-out/in.net.py~make.audit/audit.html"
     assert Path(lines[-1]).is_file()
-    assert result.stderr == ""
+    (note,) = expected.notes  # the data is its own training data
+    assert result.stderr == f"note: {note}\n"
 
 
 def test_json_has_every_number_and_the_page(cli, data: Path, net: str) -> None:
@@ -77,6 +78,18 @@ def test_refusals_leave_nothing(cli, data: Path, net: str, args: tuple[str, ...]
     assert why in result.stderr
     assert result.stdout == ""
     assert not Path("convscope-out").exists()
+
+
+def test_another_folder_of_the_pages_name_is_refused_before_the_work(
+    cli, data: Path, net: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditing, "audit", pytest.fail)
+    mine = Path("convscope-out") / "in.net.py~make.audit" / "thesis.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("all of it")
+    result = cli("audit", data, "--model", net, code=2)
+    assert "something else is there" in result.stderr
+    assert [path.name for path in mine.parent.iterdir()] == ["thesis.txt"]
 
 
 def test_an_interrupted_run_leaves_nothing(cli, data: Path, net: str, monkeypatch: pytest.MonkeyPatch) -> None:

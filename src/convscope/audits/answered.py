@@ -6,7 +6,7 @@ as in ``dataset.image_rows``. The errors come in the order of their loss, larges
 at the top are those that the network is surest of, which are its worst mistakes or wrong labels. An error's *expected*
 class is the right one of the largest logit (two classes of ImageNet are called crane).
 
-Of the errors the pooled activations at the last map are kept, to find what lies near them; of the other images a row of
+Of the errors the pooled activations at one layer are kept, to find what lies near them; of the other images a row of
 numbers. Images whose label is no class of the network cannot be judged, and are counted only.
 """
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from convscope.audits.audit_results import Audit
+from convscope.audits.audit_results import Audit, share_right
 from convscope.audits.map_places import Place, Places
 from convscope.audits.shown_errors import ShownError
 from convscope.render.colour_bar import bar_picture
@@ -68,6 +68,7 @@ def _html(audit: Audit, pictures: _Pictures) -> str:
         summary=_summary(audit),
         matrix=pictures.put("confusion", _matrix(audit), "png"),
         sides=_sides(audit),
+        areas=_areas(audit),
         shown=[_card(audit, each, pictures) for each in audit.shown],
         suspects=[_seen(audit, each, pictures) for each in audit.suspects],
         rows=[_table_row(audit, rank) for rank in range(min(MOST_ROWS, len(audit.errors)))],
@@ -80,11 +81,11 @@ def _summary(audit: Audit) -> list[tuple[str, str]]:
     errors = len(audit.errors)
     made = [(percent(audit.accuracy), "answered rightly"), (f"{errors:,}", "error" if errors == 1 else "errors")]
     if audit.looking and audit.looking.errors.images and audit.looking.right.images:
-        made += [(percent(audit.looking.errors.outside), "of the errors look outside the object")]
-        made += [(percent(audit.looking.right.outside), "of the right answers do")]
+        made += [(percent(audit.looking.errors.outside), "of the errors: the map's maximum is outside the box")]
+        made += [(percent(audit.looking.right.outside), "of the right answers")]
     if errors:
         made += [(f"{audit.persuaded:,}", "errors lie among images of the class that was answered")]
-        made += [(f"{audit.suspected:,}", "labels in doubt")]
+        made += [(f"{audit.suspected:,}", "labels in doubt: a hint")]
     return made
 
 
@@ -98,6 +99,24 @@ def _sides(audit: Audit) -> list[dict[str, Any]]:
          "inside": percent(p.inside), "box": percent(p.area)}
         for name, p in named if p.images
     ]  # fmt: skip
+
+
+def _areas(audit: Audit) -> list[dict[str, Any]]:
+    """Boxes of one size: how often the answer is right, and the maximum outside."""
+    made: list[dict[str, Any]] = []
+    for says, wrong, right in audit.by_area:
+        placed = wrong.images + right.images
+        area = sum(side.images * side.area for side in (wrong, right) if side.images) / max(1, placed)
+        made.append(
+            {
+                "says": says,
+                "right": share_right(wrong, right),
+                "images": placed + wrong.empty + right.empty,
+                "sides": (wrong, right),
+                "chance": f"{1 - area:.0%}" if placed else "–",
+            }
+        )
+    return made
 
 
 def _seen(audit: Audit, one: ShownError, pictures: _Pictures) -> dict[str, Any]:

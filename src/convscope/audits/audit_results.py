@@ -58,7 +58,8 @@ class Audit(Shown):
     is_itself: bool
     method: str
     layer: str
-    is_read_off: bool
+    near_layer: str
+    units_by: str
     classes: tuple[str, ...] = field(repr=False)
     notes: tuple[str, ...]
     skipped: Mapping[str, str] = field(repr=False)
@@ -89,7 +90,7 @@ class Audit(Shown):
 
     @property
     def by_area(self) -> tuple[tuple[str, Places, Places], ...]:
-        """(boxes of what share of the picture, errors, right answers): small boxes are missed more easily."""
+        """(boxes of what share of the picture, errors, right answers): small objects are harder, and easily missed."""
         if self.looking is None:
             return ()
         pairs = [(one.is_right, self.looking.by_image.get(one.number)) for one in self.answers.images]
@@ -175,11 +176,10 @@ class Audit(Shown):
         """All of it but the pictures; null for what is not known."""
         about = {"data": self.data, "images": len(self.answers.images), "unjudged": self.answers.unjudged}
         about |= {"accuracy": self.accuracy, "method": self.method, "layer": self.layer}
-        about |= {"held_against": self.known, "held_against_itself": self.is_itself}
-        units = "read off the head" if self.is_read_off else "ablation"
+        about |= {"held_against": self.known, "held_against_itself": self.is_itself, "nearest_at": self.near_layer}
         return {
             **about,
-            "units_by": units,
+            "units_by": self.units_by,
             "confusions": [_confusion_json(each) for each in self.confusions],
             "maps": None if self.looking is None else self._maps_json(self.looking),
             "most_nearest_of_wrong_class": self.persuaded,
@@ -191,7 +191,10 @@ class Audit(Shown):
         }
 
     def _maps_json(self, looking: Looking) -> dict[str, Any]:
-        by_area = [{"box": says, **_sides_json(wrong, right)} for says, wrong, right in self.by_area]
+        by_area = [
+            {"box": says, "accuracy": _known(share_right(wrong, right)), **_sides_json(wrong, right)}
+            for says, wrong, right in self.by_area
+        ]
         return {**_sides_json(looking.errors, looking.right), "by_box": by_area}
 
     def _error_json(self, rank: int) -> dict[str, Any]:
@@ -217,7 +220,7 @@ def images_word(count: int) -> str:
 def place_words(places: Places) -> str:
     """``41.3% outside, 57% of the map inside a box of 46%``."""
     if not places.images:
-        return "none"
+        return "none with a box" if not places.empty else f"none; {places.empty} without a map"
     empty = f"; {places.empty} without a map" if places.empty else ""
     return (
         f"{percent(places.outside)} of {places.images:,} have their maximum outside the box; "
@@ -225,16 +228,24 @@ def place_words(places: Places) -> str:
     )
 
 
+def share_right(wrong: Places, right: Places) -> float:
+    """Of the images with a box, those answered rightly; NaN of none."""
+    rights = right.images + right.empty
+    images = wrong.images + wrong.empty + rights
+    return rights / images if images else math.nan
+
+
 def _row(one: ShownError, near: int) -> list[Cell]:
-    judged, first, second = one.judged, *one.maps
+    judged = one.judged
     below = [] if one.places is None else [_where(place) for place in one.places]
     cells = [
         Cell((one.photo,), f"labelled {one.label}", (judged.name.rpartition("/")[2],), smooth=True),
-        Cell((first,), one.called, (percent(judged.probability),), (one.bar,), True, below=tuple(below[:1])),
-        Cell(
-            (second,), one.expected, (percent(judged.expected_probability),), (one.bar,), True, below=tuple(below[1:])
-        ),
     ]
+    classes = (one.called, judged.probability), (one.expected, judged.expected_probability)
+    for place, (name, probability) in enumerate(classes):
+        unseen = [why.partition(":")[0] for why in one.empty[place : place + 1] if why]
+        under = (*unseen, *below[place : place + 1])
+        cells.append(Cell((one.maps[place],), name, (percent(probability),), (one.bar,), True, below=under))
     for place in range(near):
         if place < len(one.near):
             photo = one.near_photos[place]
@@ -252,7 +263,7 @@ def _where(place: Place) -> str:
 
 def _confusion_json(one: Confusion) -> dict[str, Any]:
     units = [{"unit": u.unit, "lift": u.lift, "on_right_answers": _known(u.usual)} for u in one.units]
-    about = {"label": one.label, "called": one.called, "images": one.images, "share": one.share}
+    about: dict[str, Any] = {"label": one.label, "called": one.called, "images": one.images, "share": one.share}
     return {**about, "looked_at": one.looked_at, "margin": _known(one.margin), "units": units}
 
 

@@ -11,24 +11,25 @@ most are of the class that was answered, and none is of the labelled one. Both w
 it is a hint and no verdict: a person has to look.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from convscope.atlases.ablations_asked import first_input
 from convscope.audits.answered import Answered, answered, known_labels
-from convscope.audits.audit_results import Audit, Looking
+from convscope.audits.audit_results import Audit, Looking, images_word
 from convscope.audits.lifting_units import Confusion, Lifting, confusions
 from convscope.audits.map_places import Objects, Place, checked_method, mean_place, places
 from convscope.audits.nearest_images import (
     NEAREST,
     Known,
     NearestImages,
+    Queries,
     TrainingAtlas,
     TrainingImages,
+    last_features,
     training_data,
 )
 from convscope.audits.shown_errors import Drawer, Near, ShownError, near_photo, nears
@@ -69,7 +70,8 @@ def audit(
             the data itself.
         top: how many errors are drawn.
         method: of the maps, one that gives each class a map of its own.
-        layer: whose pooled activations and units are asked; None is the last map.
+        layer: whose maps, units and distances are asked; None is the last map, and for the distances what the last
+            linear layer is given.
         nearest: how many images near each error.
         labels: auto, folders, names or groups, of ``data`` and ``train`` alike.
         batch: images in one pass.
@@ -87,19 +89,20 @@ def audit(
     found_boxes = None if boxes is None else _boxes(net, source, Path(boxes))
     example = first_input(net, source)
     work.layer = layer or default_layer(net.module, example)
+    work.near_layer = layer or last_features(net, example, work.layer)
     held = (
-        TrainingImages(net, work.layer, source, read)
+        TrainingImages(net, work.near_layer, source, read)
         if train is None
-        else training_data(net, work.layer, train, labels)
+        else training_data(net, work.near_layer, train, labels)
     )
     answers = answered(
-        net, source, read, work.layer, skipped=work.skip, batch=batch, on_image=work.counter("answers", source)
+        net, source, read, work.near_layer, skipped=work.skip, batch=batch, on_image=work.counter("answers", source)
     )
     objects = None if found_boxes is None else Objects(net, found_boxes, read)
     looking = None if objects is None else work.looking(answers, objects)
     known, found = work.nearest(answers, held, nearest, is_itself=train is None)
     lifting = Lifting(net, source, work.layer, batch, example)
-    often = confusions(answers, lifting)
+    often = confusions(answers, lifting, on_step=partial(work.on_step, "units"))
     drawer = Drawer(net, source, answers, checked_method(method), work.layer, objects, lifting)
     return work.made(answers, looking, often, known, found, drawer, top, train is None)
 
@@ -114,6 +117,7 @@ class _Work:
     batch: int
     on_step: Step
     layer: str = ""
+    near_layer: str = ""
     skipped: dict[str, str] = field(default_factory=dict[str, str])
     notes: list[str] = field(default_factory=list[str])
 
@@ -135,33 +139,52 @@ class _Work:
     def looking(self, answers: Answered, objects: Objects) -> Looking:
         """Where the maps of all answers lie."""
         on_image = self.counter("maps", self.source)
-        asked: dict[str, Any] = {"batch": self.batch, "on_image": on_image, "skipped": self.misfit}
+        misfits: dict[str, str] = {}
+        asked: dict[str, Any] = {"batch": self.batch, "on_image": on_image, "skipped": misfits.__setitem__}
         method = checked_method(self.method)
         by_image = places(self.net, self.source, answers.images, objects, method, self.layer, **asked)
         if not by_image:
-            raise ConvscopeError(f"{objects.boxes.line}: none lies on an image of {self.source.line()} that was judged")
+            why = next((f"; the first: {why}" for why in misfits.values()), "")
+            raise ConvscopeError(
+                f"{objects.boxes.line}: none lies on what the network sees of an image of {self.source.line()} that "
+                f"was judged{why}"
+            )
+        self.note_of("", misfits)
+        boxed = sum(objects.boxes.known(one.name) for one in answers.images)
+        if hidden := boxed - len(by_image) - len(misfits):
+            self.notes.append(
+                f"{images_word(hidden)} with no box in the part that the network sees: left out of the places"
+            )
         sides: dict[bool, list[Place]] = {False: [], True: []}
         for one in answers.images:
             if one.number in by_image:
                 sides[one.is_right].append(by_image[one.number])
         return Looking(mean_place(sides[False]), mean_place(sides[True]), by_image, objects.boxes.line)
 
-    def misfit(self, name: str, why: str) -> None:
-        """A box that does not fit its image: the image counts, its map has no place."""
-        self.notes.append(f"{name}: {why}")
-
     def nearest(
         self, answers: Answered, held: TrainingImages | TrainingAtlas, most: int, *, is_itself: bool
     ) -> tuple[Known, NearestImages]:
         """What lies near the errors."""
-        itself = np.array([one.number for one in answers.errors], np.int64) if is_itself else None
-        found = NearestImages(answers.features, most, itself)
-        told = self.skip if is_itself else self.left_out_of_training
-        return held.fill(found, skipped=told, batch=self.batch, on_source=self.counter), found
+        found = NearestImages(answers.features, most)
+        queries = Queries(
+            self.source, [e.name for e in answers.errors], [answers.labels.right[e.label] for e in answers.errors]
+        )
+        unread: dict[str, str] = {}
+        told = self.skip if is_itself else unread.__setitem__
+        known = held.fill(found, queries, skipped=told, batch=self.batch, on_source=self.counter)
+        self.note_of("left out of the training data: ", unread)
+        if found.again and not is_itself:
+            self.notes.append(
+                f"{images_word(len(found.again))} answered wrongly lie in the training data too, under the same label: "
+                "none is counted as near itself"
+            )
+        return known, found
 
-    def left_out_of_training(self, name: str, why: str) -> None:
-        """A training image that cannot be read."""
-        self.notes.append(f"left out of the training data: {name}: {why}")
+    def note_of(self, before: str, told: Mapping[str, str]) -> None:
+        """One note for all: the first by name."""
+        for name, why in list(told.items())[:1]:
+            more = f" (and {len(told) - 1:,} more)" if len(told) > 1 else ""
+            self.notes.append(f"{before}{'' if name in why else f'{name}: '}{why}{more}")
 
     def made(
         self,
@@ -185,11 +208,13 @@ class _Work:
             shown[rank] = drawer.shown(answers.errors[rank], near[rank], photos)
             self.on_step("pictures", done, len(drawn))
         if answers.unjudged:
-            self.notes.append(f"{answers.unjudged:,} images have a label that is no class of the network: not judged")
+            self.notes.append(
+                f"{images_word(answers.unjudged)} not judged: the label is no class of the network, or there is none"
+            )
         return Audit(
             answers, tuple(often), looking, near, tuple(shown[rank] for rank in doubted[:SUSPECTS]), len(doubted),
             tuple(shown[rank] for rank in drawn if rank < top), self.source.line(), known.line, is_itself, self.method,
-            self.layer, drawer.lifting.is_read_off, self.net.classes, (*notes_of(self.source), *self.notes),
+            self.layer, self.near_layer, drawer.lifting.by, self.net.classes, (*notes_of(self.source), *self.notes),
             self.skipped, stamp(self.net),
         )  # fmt: skip
 

@@ -6,8 +6,8 @@ positive part and B the pixels of the labelled object's boxes (of all boxes, whe
     share inside = sum_B M+ / sum M+,      area = |B| / all pixels,      outside: max_B M < max M
 
 A map that knows nothing of the object has a share inside of about the area, and lies outside about as often as a random
-pixel does: 1 - area. So the three belong together. Maps without a positive value have neither share nor place, and
-images whose box lies outside the crop that the network sees are left out; both are counted.
+pixel does: 1 - area. So the three belong together. Maps without a positive value have neither share nor place, and are
+counted. Images whose boxes lie outside the crop that the network sees are left out; the audit's notes say how many.
 
 Pitfalls: a box has corners that are background. A map of 7 x 7 cells over 224 pixels spills over every box. And an
 answer may rest on what is around the object and still be right: that the share is low is a question, not a fault.

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 from PIL import Image
+from torch import Tensor
 
 from convscope.answers import seen_by
 from convscope.attribution.method import Method
@@ -26,9 +27,11 @@ from convscope.network.loading import Network
 from convscope.render.colour_bar import ColourBar
 from convscope.render.regions import dashed_on
 from convscope.render.tile import Tile, as_image
+from convscope.render.typography import number_text
 
 SIDE = 256  # pixels of a drawn photo's longer side
 _NEAR_SIDE = 128
+_FAINT = 0.4  # of the scale: what is weaker is hardly seen over a photo, see ``render.overlay``
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +48,8 @@ class Near:
 class ShownError:
     """``label`` is the data's word for it, ``called`` the network's. The places are None where there is no box.
 
-    ``maps``: of the answered and of the expected class, with why one is zero everywhere; ``near_photos`` belong to
-    the ``Near`` of the same place, None where one cannot be read any more. ``units``: (unit, its part of the margin).
+    ``maps``: of the answered and of the expected class; ``empty``: why nothing is seen of one. ``near_photos`` belong
+    to the ``Near`` of the same place, None where one cannot be read any more. ``units``: (unit, its part).
     """
 
     judged: Judged
@@ -86,7 +89,7 @@ class Drawer:
         first, second = (_boxed(tile, view, box) for tile in tiles)
         called, expected = (self.net.class_name(each) for each in targets)
         cells = self._cells(one, seen.image.size, (seen.x.shape[2], seen.x.shape[3]))
-        whys = [zero_reason(self.method.name, values) for values in maps]
+        first_empty, second_empty = (_unseen(self.method.name, values, scale.high) for values in maps)
         return ShownError(
             judged=one,
             label=self.answers.labels.classes[one.label],
@@ -94,7 +97,7 @@ class Drawer:
             expected=expected,
             photo=view if box is None else dashed_on(view, box),
             maps=(first, second),
-            empty=(whys[0], whys[1]),
+            empty=(first_empty, second_empty),
             bar=tiles[0].bar or ColourBar(scale),
             places=None if cells is None else _places(maps, cells),
             near=tuple(near),
@@ -127,6 +130,13 @@ def near_photo(known: Known, number: int) -> Image.Image | None:
         return sized(known.photo(number).convert("RGB"), _NEAR_SIDE)
     except (ConvscopeError, OSError):
         return None
+
+
+def _unseen(method: str, values: Tensor, high: float) -> str:
+    """Why nothing is seen of a map; empty where something is."""
+    strongest = float(values.abs().max())
+    faint = f"no more than {number_text(strongest)} anywhere" if strongest < _FAINT * high else ""
+    return zero_reason(method, values) or faint
 
 
 def sized(photo: Image.Image, side: int) -> Image.Image:

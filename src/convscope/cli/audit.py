@@ -59,7 +59,7 @@ def audit(
             "--layer",
             "-l",
             rich_help_panel=_PAGE,
-            help="Whose maps, units and distances; the last map by default.",
+            help="Whose maps, units and distances; by default the last map, and what the last linear layer is given.",
         ),
     ] = None,
     nearest: Annotated[
@@ -90,10 +90,14 @@ def audit(
     [cyan]convscope audit val --boxes boxes.csv --train train.atlas --top 30[/]
     """
     from convscope.audits import auditing
+    from convscope.audits.audit_page import PAGE
     from convscope.cli.progress import staged
     from convscope.dataset.image_sources import source_of
+    from convscope.writing import replaceable_folder
 
     sheets_folder(out)
+    stem = ".".join(part for part in (data_part(data), model_part(model, weights)) if part)
+    folder = replaceable_folder(out / f"{stem}.audit", PAGE)
     source = source_of(data, besides=out)
     net = opt.network(model, weights, classes, size, mean, std, trust_pickle, device)
     with staged() as on_step:
@@ -101,8 +105,7 @@ def audit(
             net, source, boxes=boxes, train=train, top=top, method=method, layer=layer, nearest=nearest, labels=labels,
             batch=batch, on_step=on_step,
         )  # fmt: skip
-        stem = ".".join(part for part in (data_part(data), model_part(model, weights)) if part)
-        page = made.save_page(out / f"{stem}.audit")
+        page = made.save_page(folder)
     for note in made.notes:
         say(f"note: {note}")
     if as_json:
