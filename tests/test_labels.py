@@ -31,6 +31,13 @@ def test_a_wordnet_number_with_no_name_after_it_stays() -> None:
     assert {name: without_wordnet_number(name) for name in names} == names
 
 
+@pytest.mark.parametrize("name", ["n02123045_tabby.jpg", "n02123045_tabby_12.jpg"])
+def test_a_wordnet_number_that_is_part_of_the_class_stays(name: str) -> None:
+    """As of a network that was trained on folders with such names."""
+    found, _ = labels_of([FOLDER / name], FOLDER, ["n02056570_king_penguin", "n02123045_tabby"], "names")
+    assert found[FOLDER / name] == Label("n02123045_tabby", frozenset([1]))
+
+
 def test_case_and_underscores_do_not_matter() -> None:
     assert label("KING_penguin.jpg").classes == {1}
     assert label("n02056570_king__penguin_2.jpg").classes == {1}

@@ -145,8 +145,9 @@ def without_wordnet_number(text: str) -> str:
 
 
 def _forms(text: str) -> list[str]:
-    bare = without_wordnet_number(text)
-    return [bare, re.sub(r"[ _-]*\(?\d+\)?$", "", bare)]
+    """The text, as it is and without what may not belong to the name; whole first: a class may be called so."""
+    texts = (text.strip(), without_wordnet_number(text))
+    return [form for each in texts for form in (each, re.sub(r"[ _-]*\(?\d+\)?$", "", each))]
 
 
 def _fold(name: str) -> str:

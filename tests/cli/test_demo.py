@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from convscope.errors import ConvscopeError
 from convscope.tours import demo as tours
 from convscope.writing import UnwritableError
 from tests.tours.made_up import MadeUp
@@ -60,6 +61,13 @@ def test_a_full_disk_ends_with_2_and_says_so(cli, made_up) -> None:
     result = cli("demo", code=2)
     assert "convscope: cannot write b.png: No space left on device" in result.stderr
     assert "the same command makes the others" in result.stderr
+
+
+def test_where_another_run_writes_nothing_is_said_of_going_on(cli, made_up) -> None:
+    made_up.failing, made_up.error = "two", ConvscopeError("another run is writing into convscope-demo")
+    result = cli("demo", code=2)
+    assert "convscope: another run is writing" in result.stderr
+    assert "the same command" not in result.stderr
 
 
 def test_a_folder_with_other_things_is_refused_and_stays_as_it_was(cli, made_up) -> None:

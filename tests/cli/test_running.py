@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,35 @@ def test_results_go_where_the_next_run_does_not_look_for_photos() -> None:
 def test_ctrl_c_is_exit_130(run) -> None:
     result = run(raising(KeyboardInterrupt()))
     assert (result.exit_code, result.stderr) == (130, "convscope: interrupted; what was written stays\n")
+
+
+class Dropped:
+    """Of which Ctrl-C falls into the destructor."""
+
+    def __del__(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_is_heard_where_python_drops_it(run) -> None:
+    """Oracle: the command would go on for two seconds. No exception leaves a destructor or a weak reference's callback;
+    seen in a training, whose Ctrl-C changed nothing."""
+    went_on = []
+
+    def body() -> None:
+        Dropped()
+        for step in range(200):
+            went_on.append(step)
+            time.sleep(0.01)
+
+    result = run(body)
+    assert (result.exit_code, result.stderr) == (130, "convscope: interrupted; what was written stays\n")
+    assert len(went_on) < 150
+
+
+def test_a_ctrl_c_that_comes_with_the_end_stops_nothing_later(run) -> None:
+    """What was dropped is not raised again after the command."""
+    assert run(lambda: Dropped() and None).exit_code == 0
+    time.sleep(3 * running.AGAIN_SECONDS)
 
 
 def test_a_crash_is_one_line_exit_70_and_a_log_with_the_traceback(run) -> None:

@@ -11,8 +11,9 @@ from tests.tours.made_up import MadeUp
 
 # hardly any work: what is drawn means nothing, that it is drawn is what counts
 TINY = Pace(
-    classes=("bullfrog",), class_steps=1, dream_side=80, dream_steps=1, inverted=("features.1",), inversion_steps=1,
-    methods=("grad-cam",), digits="bundled:digits/held-out", epochs=1, digit_steps=1, embedding="pca",
+    classes=("bullfrog",), class_steps=1, dream_side=80, dream_steps=1, inverted=("features.1", "features.5"),
+    inversion_steps=1, methods=("grad-cam",), digits="bundled:digits/held-out", epochs=1, digit_steps=1,
+    embedding="pca",
 )  # fmt: skip
 
 
@@ -28,6 +29,13 @@ def walk(made_up: MadeUp, tmp_path: Path) -> Callable[..., Tour]:
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Tour:
+def told() -> list[tuple[str, int, int]]:
+    """What the tour of all chapters says of its steps: (what, done, all)."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, told: list[tuple[str, int, int]]) -> Tour:
     """All real chapters."""
-    return tour(tmp_path_factory.mktemp("tours") / "convscope-demo", pace=TINY)
+    folder = tmp_path_factory.mktemp("tours") / "convscope-demo"
+    return tour(folder, pace=TINY, on_step=lambda *step: told.append(step))

@@ -39,4 +39,4 @@ class MadeUp:
                 raise self.error
             yield Sheet("second.png", Plain(), alt="more", text="see more", commands=("layers",))
 
-        return Stage(name, f"Title {name}", f"Text {name}", 1, make)
+        return Stage(name, f"Title {name}", f"Text {name}", f"Limits {name}", 1, make)

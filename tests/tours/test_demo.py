@@ -90,9 +90,15 @@ def test_an_unfinished_chapter_of_the_same_pace_keeps_its_work(made_up, walk, tm
     assert (tmp_path / "tour" / "two" / "half").read_text() == "work"
 
 
-def test_overwrite_makes_all_anew(made_up, walk) -> None:
+def test_overwrite_makes_all_anew_and_leaves_what_the_reader_made_there(made_up, walk, tmp_path: Path) -> None:
+    """The page's commands are given in its folder, and their sheets lie there, in ``convscope-out``."""
     walk()
+    (tmp_path / "tour" / "one" / "old").write_text("of the tour before")
+    (tmp_path / "tour" / "convscope-out").mkdir()
+    (tmp_path / "tour" / "convscope-out" / "cat.png").write_text("mine")
     assert walk(overwrite=True).made == tuple(NAMES)
+    assert (tmp_path / "tour" / "convscope-out" / "cat.png").read_text() == "mine"
+    assert not (tmp_path / "tour" / "one" / "old").exists()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

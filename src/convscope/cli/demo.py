@@ -10,7 +10,7 @@ import typer
 from convscope.cli import options as opt
 from convscope.cli.outputs import sheets_folder
 from convscope.cli.running import command, say
-from convscope.errors import ConvscopeError
+from convscope.writing import UnwritableError
 
 if TYPE_CHECKING:
     from convscope.tours.chapter import Chapter, Stage
@@ -41,7 +41,7 @@ def demo(out: Out = Path("convscope-demo"), overwrite: Overwrite = False, as_jso
         with ExitStack() as bars:
             told = _Told(bars)
             made = tour(out, stages=STAGES, overwrite=overwrite, on_chapter=told.chapter, on_step=told.step)
-    except (KeyboardInterrupt, ConvscopeError):
+    except (KeyboardInterrupt, UnwritableError):
         if (out / PAGE).is_file():
             say(f"{_address(out / PAGE)} shows the chapters that are ready; the same command makes the others")
         raise

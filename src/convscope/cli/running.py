@@ -3,14 +3,17 @@
 Nothing heavy is imported here: ``convscope --help`` must answer at once.
 """
 
+import _thread
 import functools
 import importlib
 import os
 import re
 import sys
 import tempfile
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,7 @@ COMMANDS = (
     "doctor",
 )
 DONE, SKIPPED, REFUSED, CRASHED, INTERRUPTED = 0, 1, 2, 70, 130
+AGAIN_SECONDS = 0.05  # after which a Ctrl-C that Python has dropped is raised again
 
 app = typer.Typer(
     name="convscope",
@@ -85,7 +89,8 @@ def command(
 
 def _code_of(function: Callable[..., int | None], args: tuple[Any, ...], options: dict[str, Any]) -> int:
     try:
-        code = function(*args, **options) or DONE
+        with _interrupts_heard():
+            code = function(*args, **options) or DONE
         sys.stdout.flush()  # here, so that a reader who has gone is noticed here
         return code
     except ConvscopeError as error:
@@ -100,6 +105,31 @@ def _code_of(function: Callable[..., int | None], args: tuple[Any, ...], options
     except Exception as error:
         say(f"convscope: unexpected {type(error).__name__}: {_one_line(error)} (traceback: {_log_crash()})")
         return CRASHED
+
+
+@contextmanager
+def _interrupts_heard() -> Generator[None]:
+    """Ctrl-C stops the command wherever it falls.
+
+    Python only prints a KeyboardInterrupt that comes in a destructor or in a weak reference's callback, which no
+    exception can leave, and torch has many of them: such a one is raised again a moment later.
+    """
+    before, again = sys.unraisablehook, list[threading.Timer]()
+
+    def hear(dropped: "sys.UnraisableHookArgs") -> None:
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            again.append(threading.Timer(AGAIN_SECONDS, _thread.interrupt_main))
+            again[-1].start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        for timer in again:
+            timer.cancel()
 
 
 def _one_line(error: Exception) -> str:

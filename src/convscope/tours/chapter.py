@@ -7,6 +7,7 @@ NAME/demo.json                what the folder is (``tour_folder.py``)
 """
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -37,7 +38,7 @@ class Sheet:
     beside it, called ``more_text``.
 
     ``text`` says in plain words what there is to see, ``alt`` what it looks like to those who do not see it, and
-    ``commands``, without the program's name, make the same of somebody's own network.
+    ``commands``, without the program's name, make this picture once more, given in the tour's folder.
     """
 
     file: str
@@ -72,6 +73,7 @@ class Chapter:
     name: str
     title: str
     text: str
+    limits: str
     pictures: tuple[Picture, ...]
     seconds: float
     processor_seconds: float
@@ -81,15 +83,24 @@ class Chapter:
 class Stage:
     """A chapter to be made: ``make`` gives its sheets one after the other.
 
-    ``name`` is the chapter's folder. ``budget`` is how many processor seconds it may take, so that the whole tour stays
-    short.
+    ``name`` is the chapter's folder, ``limits`` what its pictures cannot tell. ``budget`` is how many processor seconds
+    it may take, so that the whole tour stays short.
     """
 
     name: str
     title: str
     text: str
+    limits: str
     budget: int
     make: "Callable[[Workshop], Iterator[Sheet]]"
+
+
+def options(**values: tuple[str, ...] | str | int | None) -> str:
+    """The options of a command as they are typed, each after a space; what is None is left out, a list has commas."""
+    said = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return "".join(
+        f" --{name.strip('_')} {shlex.quote(str(value))}" for name, value in said.items() if value is not None
+    )
 
 
 def begin_chapter(folder: Path, made_with: str) -> None:

@@ -32,7 +32,7 @@ class Tour:
 
 
 def tour(
-    folder: Path,
+    folder: str | Path,
     *,
     stages: Sequence[Stage] = STAGES,
     pace: Pace | None = None,
@@ -54,7 +54,7 @@ def tour(
         ConvscopeError: something else lies in the folder, or another run writes into it.
         UnwritableError: a full disk; the chapters that are whole stay.
     """
-    pace, tell = pace or Pace(), on_chapter or _nothing
+    folder, pace, tell = Path(folder), pace or Pace(), on_chapter or _nothing
     made_with = hashlib.sha256(f"{versions()} {pace}".encode()).hexdigest()[:16]
     made: list[str] = []
     with touring(folder, stages, overwrite=overwrite):
@@ -82,6 +82,8 @@ def _make(stage: Stage, shop: Workshop, made_with: str) -> Chapter:
     begin_chapter(folder, made_with)
     pictures = tuple(written(folder, sheet) for sheet in stage.make(shop))
     took, cost = time.perf_counter() - began, time.process_time() - worked
-    chapter = Chapter(stage.name, stage.title, stage.text, pictures, round(took, 1), round(cost, 1))
+    chapter = Chapter(
+        stage.name, stage.title, stage.text, stage.limits, pictures, round(took, 1), round(cost, 1)
+    )  # fmt: skip
     write_chapter(folder, chapter, made_with)
     return chapter

@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from convscope.tours.chapter import Sheet, Stage
-from convscope.tours.workshop import ATLAS, PHOTOS_FOLDER, RUN, Workshop
+from convscope.tours.workshop import ATLAS, RUN, Workshop
 
 if TYPE_CHECKING:
     from convscope.store.atlas import Atlas
@@ -26,10 +26,10 @@ def _units(shop: Workshop) -> Iterator[Sheet]:
     from convscope.atlases.embeddings import embed_atlas
     from convscope.atlases.surveying import survey
 
-    folder, layers = shop.folder / NAME / "digits.atlas", [*MAPS, DENSE]
+    folder, layers = shop.folder / ATLAS, [*MAPS, DENSE]
     made = survey(shop.digits, shop.pace.digits, folder, layers, patterns=list(MAPS), resume=True, on_step=shop.tell)
     with closing(made) as atlas:
-        yield _contact_sheet(atlas)
+        yield _contact_sheet(atlas, shop.pace.digits)
         yield from _by_class(atlas)
         yield from _of_all(atlas)
         shop.tell("a map of the digits", 0, 1)
@@ -38,23 +38,25 @@ def _units(shop: Workshop) -> Iterator[Sheet]:
             alt="Points in ten colours that lie in groups, and beside them the digits themselves in the same places.",
             text="Every digit as a point; those that the network finds alike lie close together. What lies in a group "
             "of another colour is a digit that is easily misread.",
-            commands=(f"embed {ATLAS}",),
+            commands=(f"embed {ATLAS} --layer {DENSE} --method {shop.pace.embedding}",),
         )  # fmt: skip
 
 
-def _contact_sheet(atlas: "Atlas") -> Sheet:
+def _contact_sheet(atlas: "Atlas", digits: str) -> Sheet:
     from convscope.atlases.contact_sheets import contact_sheet
 
     sheet = contact_sheet(atlas, MAPS[1])
     dead = [one.unit.unit for one in sheet.units if one.dead]
     maps = ",".join(MAPS)
+    asked = f"--layers {maps},{DENSE} --patterns {maps}"
     return Sheet(
         "contact-sheet.png", sheet,
         alt="Nine units, each with nine small crops of digits that look alike, and where in the digits they lie.",
         text="For each unit of the second layer, the nine places in all digits that drove it most: one may look for a "
         f"stroke that leans, another for an edge or a hollow.{_said_of(dead)}",
         commands=(
-            f"survey {PHOTOS_FOLDER} --layers {maps} --patterns {maps} --out {ATLAS} {RUN}", f"unit {ATLAS} {MAPS[1]}",
+            f"survey {digits} {asked} {RUN} --out my/digits.atlas",
+            f"unit my/digits.atlas {MAPS[1]}",
         ),
     )  # fmt: skip
 
@@ -108,5 +110,7 @@ def _of_all(atlas: "Atlas") -> Iterator[Sheet]:
 UNITS = Stage(
     NAME, "What do its units react to?",
     "A survey sends every digit through the network once, and keeps what drove each unit and how often it spoke.",
+    "The strongest crops are nine of thousands: a unit may answer to much else, only less. That we find a word for "
+    "what they show does not mean that the network works with that word.",
     35, _units,
 )  # fmt: skip

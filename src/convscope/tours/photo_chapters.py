@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from convscope.tours.chapter import Sheet, Stage
-from convscope.tours.workshop import NET, PHOTO, PHOTOS_FOLDER, Workshop
+from convscope.tours.chapter import Sheet, Stage, options
+from convscope.tours.workshop import CAT, COFFEE, PHOTOS_FOLDER, Workshop
 from convscope.wording import percent
 
 MATRIX = ("grad-cam", "guided-backprop", "integrated-gradients", "occlusion")
@@ -14,7 +14,7 @@ def _explain(shop: Workshop) -> Iterator[Sheet]:
     from convscope.comparisons.one_photo import compare_methods, compare_targets
 
     net, photos = shop.net, shop.photos
-    shop.tell("three photos, four methods", 0, 3)
+    shop.tell("sheets of maps", 0, 3)
     sheet = compare_photos(net, photos, MATRIX)
     answers = [sheet.explanations[f"{name}|{MATRIX[0]}"].target for name in photos]
     yield Sheet(
@@ -24,26 +24,26 @@ def _explain(shop: Workshop) -> Iterator[Sheet]:
         f"“{answers[2]}”, the nearest of the 50 things it knows. The bright patch of Grad-CAM says where the answer "
         "comes from; guided backprop draws which lines; integrated gradients says which pixels, and is grainy by "
         "nature; for occlusion a grey square was moved over the photo, and red or yellow is where the answer suffered.",
-        commands=(f"explain {PHOTOS_FOLDER} --matrix --method {','.join(MATRIX)} {NET}",),
+        commands=(f"explain {PHOTOS_FOLDER} --matrix --method {','.join(MATRIX)}",),
     )  # fmt: skip
-    shop.tell("every method on one photo", 1, 3)
+    shop.tell("sheets of maps", 1, 3)
     yield Sheet(
-        "every-method.png", compare_methods(net, photos["coffee"], shop.pace.methods),
+        "every-method.png", compare_methods(net, photos["coffee.png"], shop.pace.methods),
         alt="The photo of a cup of coffee, bars with the five most probable classes, and a map by each method.",
         text="The same cup by every quick method. They do not agree in everything: each asks another question, and "
         "maps that two different methods share are worth more than either. Specks in the gradient maps are no fault of "
         "the drawing; single pixels do matter to a network in ways that look like noise.",
-        commands=(f"explain {PHOTO} {NET}",),
+        commands=(f"explain {COFFEE}{options(method=shop.pace.methods)}",),
     )  # fmt: skip
-    shop.tell("three classes of one photo", 2, 3)
-    classes = compare_targets(net, photos["cat"], most=3)
+    shop.tell("sheets of maps", 2, 3)
+    classes = compare_targets(net, photos["cat.png"], most=3)
     names = [one.target for one in classes.explanations.values()]
     yield Sheet(
         "three-classes.png", classes,
         alt="The photo of a cat, and three heat maps over it, one for each of three classes.",
         text=f"What speaks for {_listed(names)}, the three likeliest answers for the cat, on one scale. Another class "
         "is seen in another place: that is how a network confuses two things.",
-        commands=(f"explain {PHOTO} --method grad-cam --top-classes 3 {NET}",),
+        commands=(f"explain {CAT} --method grad-cam --top-classes 3",),
     )  # fmt: skip
 
 
@@ -55,16 +55,15 @@ def _listed(names: list[str]) -> str:
 def _classes(shop: Workshop) -> Iterator[Sheet]:
     from convscope.optimised.unit_pictures import visualize
 
-    made = visualize(
-        shop.net, list(shop.pace.classes), steps=shop.pace.class_steps, on_step=shop.step("pictures of classes")
-    )
+    pace = shop.pace
+    made = visualize(shop.net, list(pace.classes), steps=pace.class_steps, on_step=shop.step("pictures of classes"))
     yield Sheet(
         "classes.png", made,
-        alt=f"Colourful pictures, one a class: {', '.join(shop.pace.classes)}.",
+        alt=f"Colourful pictures, one a class: {', '.join(pace.classes)}.",
         text="No photo went into these. Each began as noise and was changed, step by step, until the network was as "
         "sure of its class as it could be. Look for the frog's eyes, the spider's legs, the beetle's "
         "black dots on red: parts, repeated wherever they fit. Colours and places mean little.",
-        commands=(f"visualize --class cat,dog {NET}",),
+        commands=(f"visualize{options(class_=pace.classes, steps=pace.class_steps)}",),
     )  # fmt: skip
 
 
@@ -73,7 +72,7 @@ def _dream(shop: Workshop) -> Iterator[Sheet]:
 
     pace = shop.pace
     made = dream(
-        shop.net, shop.photos["cat"], side=pace.dream_side, steps=pace.dream_steps, on_step=shop.step("a dream")
+        shop.net, shop.photos["cat.png"], side=pace.dream_side, steps=pace.dream_steps, on_step=shop.step("a dream")
     )
     yield Sheet(
         "cat.png", made,
@@ -81,7 +80,7 @@ def _dream(shop: Workshop) -> Iterator[Sheet]:
         text="The cat was changed so that a layer in the middle of the network says more of what it said already. "
         "Eyes, whorls and scales grow where the photo was only a little like them: these are that layer's favourite "
         "patterns.",
-        commands=(f"dream {PHOTO} {NET}",),
+        commands=(f"dream {CAT}{options(side=pace.dream_side, steps=pace.dream_steps)}",),
     )  # fmt: skip
 
 
@@ -90,19 +89,19 @@ def _inversion(shop: Workshop) -> Iterator[Sheet]:
     from convscope.optimised.inversion_sheets import strip
     from convscope.optimised.inversions import invert
 
-    seen = seen_by(shop.net, shop.photos["cat"])
+    pace, seen = shop.pace, seen_by(shop.net, shop.photos["cat.png"])
     made = [
-        invert(shop.net, seen, layer, steps=shop.pace.inversion_steps, on_step=shop.step(f"inversion of {layer}"))
-        for layer in shop.pace.inverted
+        invert(shop.net, seen, layer, steps=pace.inversion_steps, on_step=shop.step(f"inversion of {layer}"))
+        for layer in pace.inverted
     ]
     yield Sheet(
         "cat.png", strip(made),
         alt="A photo of a cat in 64 x 64 pixels, then the cat from deeper and deeper layers, paler and more broken "
         "each time, and a curve of the errors.",
         text="Each picture was made anew, from grey, so that one layer answers to it as it does to the photo. Early "
-        "layers keep nearly all; deeper ones lose colour and place, and keep eyes, nose and stripes, which is what "
-        "they need. The fine grain is the optimisation's, not the cat's.",
-        commands=(f"invert {PHOTO} --every-layer {NET}",),
+        "layers keep nearly all; deeper ones lose colours and soft shades, and keep eyes, nose and stripes, which is "
+        "what they need. The fine grain is the optimisation's, not the cat's.",
+        commands=(f"invert {CAT}{options(layer=pace.inverted, steps=pace.inversion_steps)}",),
     )  # fmt: skip
 
 
@@ -110,7 +109,7 @@ def _unit_off(shop: Workshop) -> Iterator[Sheet]:
     from convscope.views.unit_effects import ablate
 
     shop.tell("a unit off", 0, 1)
-    made = ablate(shop.net, shop.photos["cat"], most_important=True)
+    made = ablate(shop.net, shop.photos["cat.png"], most_important=True)
     (before, was), (after, now) = made.before[0], made.after[0]
     left = dict(made.after).get(before, 0.0)
     said = (
@@ -124,7 +123,7 @@ def _unit_off(shop: Workshop) -> Iterator[Sheet]:
         "and after.",
         text=f"Of all units of the last layer the one that matters most for “{before}” ({percent(was)}) was set to "
         f"zero. Below the photo is where it was active. Without it {said}: much can hang on one unit.",
-        commands=(f"ablate {PHOTO} --most-important {NET}",),
+        commands=(f"ablate {CAT} --most-important",),
     )  # fmt: skip
 
 
@@ -133,28 +132,37 @@ STAGES = (
         "explain", "Which part of the picture explains the answer?",
         "A network gives a picture a name. These maps say which part of the picture that name comes from, for a cat, a "
         "cup of coffee and a rocket.",
+        "They say where, not why: the same patch may count for its fur or for its colour. And they explain the answer "
+        "that was given, right or wrong. Guided backprop draws nearly the same lines whatever the class.",
         15, _explain,
     ),
     Stage(
         "classes", "What does the network look for?",
         "Instead of showing the network a picture, let it make one: the picture that it takes for a class with all its "
         "might.",
+        "Each is one picture of many that would do: another beginning, another picture. They show what the network "
+        "would go by if it could choose, not what it went by in any photo.",
         15, _classes,
     ),
     Stage(
         "dream", "A dream",
         "DeepDream: a photo, changed until a layer sees in it what it likes to see.",
+        "It shows what a layer can be made to see, not what it saw: hardly any of this is in the photo.",
         10, _dream,
     ),
     Stage(
         "inversion", "What is kept, and what is thrown away?",
         "From layer to layer a network forgets what it does not need. Making pictures back from its numbers shows "
         "what is left.",
+        "What is lost in a picture need not be lost in the layer: the search may not have found it. How far it came is "
+        "the error in the curve.",
         10, _inversion,
     ),
     Stage(
         "unit-off", "What if one unit is switched off?",
         "A network's layer is made of units, each with a pattern of its own. Take one away and ask again.",
+        "This is one photo, for another it may be another unit. Nor does it make this unit a detector of cats: it may "
+        "serve many classes.",
         3, _unit_off,
     ),
 )  # fmt: skip

@@ -26,9 +26,8 @@ def touring(folder: Path, stages: Sequence[Stage], *, overwrite: bool = False) -
         refuse_other(folder)
         TOUR.write(folder, {"chapters": [stage.name for stage in stages]})
         if overwrite:
-            for path in folder.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
+            for stage in stages:  # not all that is there: results of the page's commands are the reader's
+                shutil.rmtree(folder / stage.name, ignore_errors=True)
         yield
 
 

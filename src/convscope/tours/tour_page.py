@@ -11,16 +11,19 @@ from pathlib import Path
 from convscope.stamps import versions
 from convscope.tours.chapter import Chapter, Stage
 from convscope.tours.tour_folder import PAGE
+from convscope.tours.workshop import ATLAS, CAT, PHOTOS_FOLDER, RUN
 from convscope.writing import write_file
 
-# the names in the commands of the page, and what each stands for
+# in the commands of the page: what is the reader's to change, and into what
 STANDS_FOR: Mapping[str, str] = {
-    "photo.jpg": "a picture of yours",
-    "photos/": "a folder of pictures, sorted into one folder a class where a command trains or surveys",
-    "my_net.py:make_net": "your network: a Python file, and in it the function without arguments that returns it",
-    "my.run": "a training, as convscope train makes it: its network can be used wherever a network can",
-    "my.atlas": "a survey of a data set, as convscope survey makes it",
-    "cat, dog": "names of your classes",
+    CAT: "a picture of yours; the same for other photos, and for bundled:digits:7",
+    PHOTOS_FOLDER: "a folder of your pictures",
+    "bundled:digits": "a folder of your pictures, sorted into one folder a class",
+    RUN: "--model my_net.py:make_net, where my_net.py is a Python file of yours and make_net the function in it that "
+    "returns the network; or --model torchvision:resnet50; or a training, as here",
+    ATLAS: "a survey of yours, as convscope survey makes it",
+    "relu1": "a layer of your network; convscope layers lists them",
+    "bullfrog,tarantula": "names of your classes",
 }
 
 

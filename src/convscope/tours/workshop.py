@@ -6,10 +6,12 @@ Each is made when it is first asked for, so that a tour that goes on loads only 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convscope.tours.photos import PHOTOS, photo
+from convscope.writing import write_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
     from convscope.network.loading import Network
 
 Tell = Callable[[str, int, int], None]
-# in the commands of the page: what is the reader's own
-PHOTO, PHOTOS_FOLDER, ATLAS, CLASSES = "photo.jpg", "photos/", "my.atlas", "cat,dog"
-NET, RUN = "--model my_net.py:make_net", "--model my.run"
+# in the commands of the page, which are given in the tour's folder
+CAT, COFFEE, PHOTOS_FOLDER, DIGIT = "photos/cat.png", "photos/coffee.png", "photos", "bundled:digits:7"
+RUN_FOLDER, ATLAS = "training/digits.run", "units/digits.atlas"
+RUN = f"--model {RUN_FOLDER}"
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,18 @@ class Workshop:
 
     @cached_property
     def photos(self) -> "Mapping[str, Image.Image]":
-        """The cat, the coffee and the rocket."""
-        return {name: photo(name) for name in PHOTOS}
+        """The cat, the coffee and the rocket; they are written into the folder, where the page's commands find them."""
+        read = {f"{name}.png": photo(name) for name in PHOTOS}
+        for name, image in read.items():
+            kept = BytesIO()
+            image.save(kept, "PNG")
+            write_file(self.folder / PHOTOS_FOLDER / name, kept.getvalue())
+        return read
 
     @property
     def run_folder(self) -> Path:
         """Where the digits' network is trained."""
-        return self.folder / "training" / "digits.run"
+        return self.folder / RUN_FOLDER
 
     @cached_property
     def digits(self) -> "Network":
