@@ -208,6 +208,14 @@ def test_layers_stand_side_by_side_each_on_its_own_scale() -> None:
     assert compare_layers(net, PHOTO, ["conv1", "relu2"], shared=True).bar is not None
 
 
+def test_what_differs_from_layer_to_layer_stands_at_each_and_not_in_the_title() -> None:
+    sheet = compare_layers(friendly.network(), PHOTO, ["conv1", "relu2"], method="deconvnet")
+    assert sheet.title == "deconvnet at 2 layers"
+    explained = [e.target for e in sheet.explanations.values()]
+    assert [one.partition(":")[0] for one in explained] == ["conv1", "relu2"]  # each layer's strongest neuron
+    assert [tile.note for tile in sheet.tiles[0][1:]] == explained
+
+
 def test_a_method_without_a_layer_is_refused_a_sheet_over_layers() -> None:
     """Else all its maps would be the same, under different names."""
     with pytest.raises(ConvscopeError, match="saliency does not work at a layer"):

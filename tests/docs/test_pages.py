@@ -153,9 +153,17 @@ def in_the_reference(extension: Extension) -> set[str]:
     return {name for text in texts for name in re.findall(r"^\.\. auto\w+:: (\S+)$", text, re.MULTILINE)}
 
 
-def test_every_function_that_a_snippet_imports_is_in_the_reference(extension: Extension) -> None:
+def programs() -> Iterator[str]:
+    """The snippets, and the cells of the notebooks."""
+    yield from (file.read_text() for file in (DOCS / "snippets").rglob("*.py"))
+    for file in (DOCS.parent / "notebooks").glob("*.ipynb"):
+        cells = json.loads(file.read_text())["cells"]
+        yield from ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
+def test_every_function_that_a_snippet_or_notebook_imports_is_in_the_reference(extension: Extension) -> None:
     imports = re.compile(r"^from (convscope\S*) import (.+)$", re.MULTILINE)
-    found = (imports.findall(file.read_text()) for file in (DOCS / "snippets").rglob("*.py"))
+    found = map(imports.findall, programs())
     used = {f"{module}.{name}" for each in found for module, names in each for name in names.split(", ")}
     called = {
         name

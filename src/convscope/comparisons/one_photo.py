@@ -132,8 +132,10 @@ def compare_layers(
     for name in layers:
         step(f"{method} at {name}")
         found.append(explain(net, photo, method, **options_of(method, target, name, options)))
-    title = f"{method} of {one_of(found)} at {len(layers)} layers"
-    notes = [" x ".join(map(str, e.values.shape)) for e in found]
+    alike = len({e.target for e in found}) == 1  # deconvnet takes each layer's strongest unit
+    title = f"{method} of {one_of(found)}" if alike else method
+    title += f" at {len(layers)} layers"
+    notes = [" x ".join(map(str, e.values.shape)) if alike else e.target for e in found]
     return in_a_row(title, answer_line(seen), seen, found, list(layers), notes, shared=shared)
 
 
