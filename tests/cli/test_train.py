@@ -100,6 +100,11 @@ def test_a_network_of_ones_own(cli, folder: Path) -> None:
     assert net.preprocess.size == 16
 
 
+def test_a_part_of_the_digits_has_the_digits_network(cli, tmp_path: Path) -> None:
+    cli("train", "bundled:digits/held-out", "--out", tmp_path / "a.run", "--epochs", "1", "--no-report")
+    assert '"name": "digits"' in (tmp_path / "a.run" / "training.json").read_text()
+
+
 def test_skipped_pictures_are_listed_and_the_code_is_1(cli, folder: Path) -> None:
     (folder / "red" / "00.png").write_bytes(b"no picture")
     result = cli("train", "colours", *QUICK, code=1)

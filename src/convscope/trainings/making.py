@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import nn
 
 from convscope.dataset.image_sources import source_of, without_archive_suffix
-from convscope.network.digit_pictures import DIGITS
+from convscope.network.digit_pictures import DIGITS, is_in_the_box
 from convscope.network.loading import Network
 from convscope.network.preprocessing import Preprocess
 from convscope.store.run_folder import writing_run
@@ -102,7 +102,7 @@ def train(
         "epochs": epochs, "batch": batch, "learning_rate": learning_rate, "optimiser": optimiser, "rate": rate,
         "weight_decay": weight_decay, "augment": augment, "threads": threads,
     }  # fmt: skip
-    net = net or ("digits" if data == DIGITS else "small")
+    net = net or ("digits" if is_in_the_box(data) else "small")
     asked = Asked(
         net, data, base, layer, head, seed, held_out, units, report,
         {"size": size, "mean": mean, "std": std, "preprocess": preprocess, "device": device},
