@@ -111,13 +111,14 @@ class _Counting(nn.Module):
         return self.net(x)
 
 
-def test_an_answer_of_nan_has_no_most_probable_class() -> None:
+@pytest.mark.parametrize("odd", [torch.nan, torch.inf])
+def test_an_answer_of_nan_has_no_most_probable_class(odd: float) -> None:
     class Unsure(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.tensor([0.0, torch.nan, 1.0]).expand(len(x), 3)
+            return torch.tensor([0.0, odd, 1.0]).expand(len(x), 3)
 
     net = cs.load(Unsure(), preprocess=friendly.PREPROCESS)
-    with pytest.raises(ConvscopeError, match="Unsure answers with NaN"):
+    with pytest.raises(ConvscopeError, match="Unsure answers with NaN or infinity"):
         cs.predict(net, friendly.photo(8, 8))
 
 

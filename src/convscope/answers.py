@@ -138,13 +138,13 @@ def ranked(net: Network, logits: Tensor, k: int) -> tuple[tuple[tuple[str, float
     """The ``k`` most probable classes, best first: (name, probability) each, and their numbers.
 
     Raises:
-        ConvscopeError: k below 1, or logits that are NaN.
+        ConvscopeError: k below 1, or logits that are NaN or infinite above.
     """
     if k < 1:
         raise ConvscopeError(f"k={k}: ask for at least one class")
-    if logits.isnan().any():
-        raise ConvscopeError(f"{net.name} answers with NaN: no class is the most probable")
     probabilities = logits.softmax(0)
+    if probabilities.isnan().any():
+        raise ConvscopeError(f"{net.name} answers with NaN or infinity: no class is the most probable")
     indices = logits.argsort(descending=True, stable=True)[:k].tolist()  # probabilities round to 0 and 1
     return tuple((net.class_name(i), float(probabilities[i])) for i in indices), tuple(indices)
 

@@ -2,10 +2,11 @@
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,15 @@ class Dropped:
         raise KeyboardInterrupt
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """A script that runs the tests in the background has SIGINT ignored, and Python then raises nothing."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_is_heard_where_python_drops_it(run) -> None:
     """Oracle: the command would go on for two seconds. No exception leaves a destructor or a weak reference's callback;
     seen in a training, whose Ctrl-C changed nothing."""
@@ -106,6 +116,7 @@ def test_ctrl_c_is_heard_where_python_drops_it(run) -> None:
     assert len(went_on) < 150
 
 
+@pytest.mark.usefixtures("heard")
 def test_a_ctrl_c_that_comes_with_the_end_stops_nothing_later(run) -> None:
     """What was dropped is not raised again after the command."""
     assert run(lambda: Dropped() and None).exit_code == 0

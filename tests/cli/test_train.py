@@ -165,12 +165,20 @@ def test_a_finished_run_is_not_taken_for_another(cli, folder: Path, tmp_path: Pa
     assert "x.run was trained on other data (colours)" in (
         cli("train", "bundled:digits", *QUICK, "--out", "x.run", "--resume", code=2).stderr
     )
+    other_input = cli("train", "colours", *QUICK, "--mean", "0.1,0.2,0.3", "--out", "x.run", "--resume", code=2)
+    assert "inputs of another size, mean or deviation" in other_input.stderr
     assert (
         "other data" in cli("train", "colours", *QUICK, "--held-out", 0.5, "--out", "x.run", "--resume", code=2).stderr
     )
     (folder / "red" / "00.png").unlink()
     assert "other data" in cli("train", "colours", *QUICK, "--out", "x.run", "--resume", code=2).stderr
     assert files("x.run") == before
+
+
+def test_no_name_is_not_taken_for_the_digits(cli) -> None:
+    """``train "$DATA"`` of an empty variable."""
+    cli("train", "", *QUICK, code=2)
+    cli("train", "--data", "", *QUICK, code=2)
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(cli, folder: Path) -> None:

@@ -45,7 +45,11 @@ def test_a_new_head_is_a_model_with_the_bases_weights(cli) -> None:
 @pytest.mark.parametrize(("where", "left"), [("part", "parts/00000.safetensors"), ("report", "*.safetensors")])
 def test_killed_and_gone_on_with_it_computes_no_feature_twice_and_ends_as_unbroken(cli, where: str, left: str) -> None:
     """Oracle: an unbroken run's files; a second run that would be killed too if it computed both sides again."""
-    asked = ("train", "colours", "--base", "bundled:tiny50", "--layer", "features.3", "--head", "mlp", "--epochs", 2)
+    has_report = where == "report"
+    asked = (
+        "train", "colours", "--base", "bundled:tiny50", "--layer", "features.3", "--head", "mlp", "--epochs", 2,
+        "--report" if has_report else "--no-report",
+    )  # fmt: skip
     result = struck("SIGKILL", where, 2 if where == "part" else 1, *asked, "--out", "head.run")
     assert result.returncode == -9, result.stderr
     assert len(list(Path("head.run/features").glob(left))) == 1
@@ -55,7 +59,7 @@ def test_killed_and_gone_on_with_it_computes_no_feature_twice_and_ends_as_unbrok
     for name in (CHECKPOINT, WEIGHTS):
         assert Path("head.run", name).read_bytes() == Path("whole.run", name).read_bytes()
     assert training_of(Path("head.run")).is_finished
-    assert Path("head.run", REPORT, "index.html").is_file()
+    assert Path("head.run", REPORT, "index.html").is_file() == has_report
     assert not Path("head.run/features").exists()
 
 

@@ -1,6 +1,7 @@
 """Which random generators somebody holds. Oracle: those that were put there, and their states."""
 
 import random
+import weakref
 from functools import partial
 from typing import Any
 
@@ -75,3 +76,60 @@ def test_after_the_block_they_go_on_as_if_nothing_had_been_drawn(error: type[Bas
     else:
         block()
     assert [one() for one in draw] == within
+
+
+SHARED = np.random.default_rng(4)
+
+
+class Shares:
+    rng = random.Random(3)
+
+    @torch.no_grad()
+    def __getitem__(self, number: int) -> float:
+        return float(SHARED.random()) + number
+
+    @staticmethod
+    def closes() -> None: ...
+
+
+def test_they_are_found_at_the_class_behind_a_library_s_decorator_and_as_a_bound_method() -> None:
+    assert held_generators(Shares()) == [Shares.rng, SHARED]
+    drawn, own = np.random.default_rng(5), random.Random(5)
+    assert held_generators({"a": drawn.normal, "b": own.random}) == [drawn, own]
+
+
+def test_of_a_network_every_part_is_looked_at_however_many() -> None:
+    last = Net()
+    assert held_generators(nn.Sequential(*(nn.Identity() for _ in range(200)), last)) == [last.own]
+
+
+class Proxy:
+    """Stands for what cannot be had now, as a request's or a trainer's does."""
+
+    __slots__ = ("__weakref__",)
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("loaded")
+
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("loaded")
+
+
+class LazyDict(dict[str, Any]):
+    def values(self) -> Any:
+        raise AssertionError("loaded")
+
+
+class LazyList(list[Any]):
+    def __iter__(self) -> Any:
+        raise AssertionError("loaded")
+
+
+def test_nothing_of_a_user_s_runs_and_what_has_no_state_is_passed_over() -> None:
+    own, gone = random.Random(1), Net()
+    dead = weakref.proxy(gone)
+    del gone
+    held = [Proxy(), dead, LazyDict(a=own), LazyList([own]), random.SystemRandom()]
+    with kept_generators(held):
+        assert held_generators(held) == [own]

@@ -1,5 +1,6 @@
 """Which images a probe looks at. Oracle: the loader itself, gone through by hand."""
 
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -123,6 +124,34 @@ def test_a_sampler_that_counts_is_not_gone_through_itself() -> None:
         samples_of(once, None)
 
 
+def test_a_sampler_that_reorders_its_own_lists_has_them_as_they_were() -> None:
+    """A training's next epoch would shuffle what looking has shuffled, and see its images in another order."""
+
+    class Reordering:
+        def __init__(self) -> None:
+            self.buckets, self.data = [[3, 1, 7], [2, 9]], dataset
+
+        def __iter__(self) -> Iterator[int]:
+            assert self.data is dataset  # of which there is no copy
+            for bucket in self.buckets:
+                bucket.reverse()
+            return iter([number for bucket in self.buckets for number in bucket])
+
+    dataset = TensorDataset(X, Y)
+    sampler = Reordering()
+    assert numbers(DataLoader(dataset, 2, sampler=sampler)) == [1, 2, 3, 7, 9]  # pyright: ignore[reportArgumentType]
+    assert sampler.buckets == [[3, 1, 7], [2, 9]]
+
+    class Locked(Reordering):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lock = threading.Lock()
+
+    locked: Any = DataLoader(dataset, 2, sampler=Locked())  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConvscopeError, match=r"Locked cannot be copied .*give a pair of tensors"):
+        samples_of(locked, None)
+
+
 def test_images_that_are_numpy_s_are_what_a_loader_makes_of_them() -> None:
     pairs: Any = [(x.numpy(), int(y)) for x, y in zip(X, Y, strict=True)]
     assert numbers(DataLoader(pairs, 4)) == list(range(20))
@@ -174,6 +203,8 @@ class _Stream(IterableDataset[tuple[Tensor, int]]):
         (TensorDataset(X[:0], Y[:0]), "is empty"),
         (_Odd(lambda _: ("a picture", 1)), r"gives str, int for an image; a probe takes \(tensor, class\)"),
         (_Odd(lambda _: (X[0], "cat")), "'cat' as class"),
+        (_Odd(lambda _: (X[0], torch.tensor(0.7))), r"tensor\(0.7000\) as class"),
+        (_Odd(lambda _: (X[0], torch.tensor(True))), r"tensor\(True\) as class"),
         (_Odd(lambda number: (torch.zeros(1, 2 + number, 2), 0)), "several sizes"),
     ],
 )

@@ -60,10 +60,25 @@ def test_features_that_blew_up_have_no_map_and_the_next_one_begins_at_the_last()
     lost = at_once(probe, 1)
     assert lost.embedding is None
     assert "no finite points" in lost.left_out["embedding"]
-    scaled(net, 1e-30)
+    scaled(net, 2e-30)
     again = at_once(probe, 2).embedding
     assert again is not None
     np.testing.assert_array_equal(again.points, embed_after(again.features, first.points, "t-sne").points)
+
+
+def test_images_whose_features_stay_do_not_move() -> None:
+    """What learns may lie above the layer; 250 more steps of t-SNE would move them all the same."""
+    net, (x, y) = known(), photos(40)
+    probe = Probe(net, ["conv"], (x, y), embed="pool")
+    first = at_once(probe).embedding
+    with torch.no_grad():
+        net[4].weight.mul_(2)
+    watch(net)
+    second = at_once(probe, 1).embedding
+    assert first is not None
+    assert second is not None
+    np.testing.assert_array_equal(first.points, second.points)
+    assert not np.allclose(first.points, embed_after(second.features, first.points, "t-sne").points)
 
 
 def scaled(net: nn.Sequential, factor: float) -> None:

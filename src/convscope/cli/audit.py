@@ -134,7 +134,7 @@ def _print(made: "Audit", page: Path) -> None:
     more = len(made.errors) - _LISTED
     below = [f"... and {more:,} more (the page has all)"] if more > 0 else []
     for each in made.confusions:
-        units = ", ".join(f"{u.unit} {u.lift:+.2f}".replace("-", "−") for u in each.units)
+        units = ", ".join(f"{u.unit} {u.lift:+.2f}".replace("-", "−") for u in each.units) or "no unit alone"
         below.append(f"{each.label} → {each.called}: {images_word(each.images)}, lifted by {units}")
     if made.looking:
         below.append(f"maps of errors: {place_words(made.looking.errors)}")

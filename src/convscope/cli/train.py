@@ -171,6 +171,7 @@ def train(
 
     if data is not None and data_by_name is not None:
         raise ConvscopeError(f"the data are given twice, {data} and --data {data_by_name}: give one of them")
+    chosen = next(each for each in (data, data_by_name, DIGITS) if each is not None)  # none is chosen by an empty one
     on_base.refuse_loose(base, layer=layer, head=head, base_weights=base_weights, base_classes=base_classes)
     if base is not None and net is not None:
         raise ConvscopeError("--net is trained whole and --base is kept under a new head: give one of them")
@@ -187,7 +188,7 @@ def train(
 
     with _bars() as bars:
         run = trained(
-            net, data or data_by_name or DIGITS, out, base=below, layer=layer, head=head, epochs=epochs, batch=batch,
+            net, chosen, out, base=below, layer=layer, head=head, epochs=epochs, batch=batch,
             learning_rate=learning_rate, seed=seed, optimiser=optimiser, rate=rate, weight_decay=weight_decay,
             augment=augment, held_out=held_out, **shape, device=None if base else device,
             units=None if units is None else opt.listed(units, "--units"), threads=threads, report=report,

@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
+    Dataset,
     IterableDataset,
     SubsetRandomSampler,
     WeightedRandomSampler,
@@ -35,7 +36,7 @@ from torch.utils.data import (
 )
 
 from convscope.errors import ConvscopeError
-from convscope.network.held_generators import kept_generators
+from convscope.network.held_generators import held_generators, kept_generators
 from convscope.training.random_states import kept_random_states
 from convscope.training.run_data import RunData
 
@@ -123,7 +124,7 @@ def _numbers(name: str, loader: "DataLoader[Any]", n: int) -> Sequence[int]:
     """Which images a loader gives: those of its sampler, which may be a part of the data set."""
     batches: Any = loader.batch_sampler
     if batches is not None and type(batches) is not BatchSampler:
-        return sorted({int(i) for batch in islice(_apart(name, batches), n) for i in batch})
+        return sorted({int(i) for batch in islice(_apart(name, loader, batches), n) for i in batch})
     sampler: Any = loader.sampler if batches is None else batches.sampler
     if isinstance(sampler, SubsetRandomSampler):
         return sorted(map(int, sampler.indices))
@@ -131,17 +132,24 @@ def _numbers(name: str, loader: "DataLoader[Any]", n: int) -> Sequence[int]:
         return sampler.weights.nonzero().flatten().tolist()
     if type(sampler).__module__.startswith("torch.utils.data"):
         return range(n)  # all of them, in whatever order and however often
-    return sorted({int(i) for i in islice(_apart(name, sampler), 2 * n)})
+    return sorted({int(i) for i in islice(_apart(name, loader, sampler), 2 * n)})
 
 
-def _apart(name: str, sampler: Any) -> Any:
-    """A copy to go through: a sampler may count how often it was."""
+def _apart(name: str, loader: "DataLoader[Any]", sampler: Any) -> Any:
+    """A copy to go through, of all but the data: a sampler may count how often it was, or shuffle its own list."""
     if isinstance(sampler, Iterator):
         raise ConvscopeError(
             f"the {name!r} loader's {type(sampler).__name__} can be gone through once only: looking would take images "
             "away from the training; give a pair of tensors (x, y) instead"
         )
-    return copy.copy(sampler)
+    data = [loader.dataset, *(held for held in getattr(sampler, "__dict__", {}).values() if isinstance(held, Dataset))]
+    try:
+        return copy.deepcopy(sampler, {id(kept): kept for kept in (*data, *held_generators(sampler))})
+    except Exception as error:  # of whatever it holds
+        raise ConvscopeError(
+            f"the {name!r} loader's {type(sampler).__name__} cannot be copied ({error}), and going through it itself "
+            "may change the training; give a pair of tensors (x, y) instead"
+        ) from error
 
 
 def _collated(name: str, part: Any, items: list[Any]) -> list[tuple[Tensor, int]]:
@@ -174,9 +182,13 @@ def _pair(name: str, item: Any) -> tuple[Tensor, int]:
             "(tensor, class), as ToTensor makes it"
         )
     x, y = torch.as_tensor(item[0]), item[1]
-    if isinstance(y, bool) or not (hasattr(y, "__index__") and (not isinstance(y, Tensor) or y.ndim == 0)):
+    if isinstance(y, bool) or not (_is_whole(y) if isinstance(y, Tensor) else hasattr(y, "__index__")):
         raise ConvscopeError(f"the {name!r} data gives {y!r} as class of an image; it is a whole number")
     return x.detach().cpu(), int(y)
+
+
+def _is_whole(y: Tensor) -> bool:
+    return y.ndim == 0 and y.dtype != torch.bool and not (y.is_floating_point() or y.is_complex())
 
 
 def _refuse_unlike(name: str, x: Tensor, y: Tensor) -> None:

@@ -9,7 +9,7 @@ layer that died) does not end a training.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ class _Seen:
 
 
 def look(
-    model: nn.Module, wanted: Wanted, epoch: int, now: Weights, before: Weights, points: Float[np.ndarray, "n 2"] | None
+    model: nn.Module, wanted: Wanted, epoch: int, now: Weights, before: Weights, laid_out: Embedded | None
 ) -> Snapshot:
     """A snapshot of the network as it is.
 
@@ -99,7 +99,7 @@ def look(
         epoch: its number.
         now: the layers' weights.
         before: those at the snapshot before, empty for the first.
-        points: the embedding of the snapshot before, which this one is laid onto.
+        laid_out: the embedding of the snapshot before, which this one is laid onto.
     """
     seen, left_out = _Seen(), dict[str, str]()
     splits = {
@@ -114,7 +114,7 @@ def look(
         layer_states(wanted.layers, seen.sums, wanted.judged_by, now, before),
         wanted.filters,
         filters_of(model, wanted.filters).weights.numpy() if wanted.filters else None,
-        _embedding(wanted, seen.features, watched.labels, points, left_out),
+        _embedding(wanted, seen.features, watched.labels, laid_out, left_out),
         {name: np.stack(maps) for name, maps in seen.maps.items()},
         shown_images(watched.images[list(wanted.shown)], wanted.bounds) if wanted.units and wanted.bounds else None,
         _pictures(model, wanted, wanted.bounds, left_out) if wanted.pictures and wanted.bounds else {},
@@ -179,14 +179,16 @@ def _embedding(
     wanted: Wanted,
     features: Sequence[np.ndarray],
     labels: Tensor,
-    before: Float[np.ndarray, "n 2"] | None,
+    before: Embedded | None,
     left_out: dict[str, str],
 ) -> Embedded | None:
     if wanted.embed is None:
         return None
     rows = np.concatenate(features)
+    if before is not None and before.method == wanted.embedding and np.array_equal(before.features, rows):
+        return replace(before, layer=wanted.embed, learns=wanted.learns)  # t-SNE would let them drift
     try:
-        made = embed_after(rows, before, wanted.embedding)
+        made = embed_after(rows, None if before is None else before.points, wanted.embedding)
     except ConvscopeError as error:
         left_out["embedding"] = str(error)
         return None

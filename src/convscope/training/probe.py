@@ -23,8 +23,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
 from torch import nn
 
 from convscope.errors import ConvscopeError
@@ -36,7 +34,7 @@ from convscope.training.looking import look
 from convscope.training.probe_folder import InMemory, InRun, Keeper, own_run
 from convscope.training.probe_subjects import what_to_look_at
 from convscope.training.run_data import RunData
-from convscope.training.snapshot import Snapshot
+from convscope.training.snapshot import Embedded, Snapshot
 from convscope.training.undisturbed import undisturbed
 
 _SAME = 1e-9  # relative: a network that goes on has the weights that its last snapshot saw
@@ -111,7 +109,7 @@ class Probe:
         self._modules = {name: call.module for name, call in find_calls(self.model, self.wanted.layers).items()}
         self._weights: Weights = weights_of(self._modules)
         self._last: int | None = None
-        self._points: Float[np.ndarray, "n 2"] | None = None
+        self._laid_out: Embedded | None = None
         self._keeper: Keeper = self._kept_in(out, run, samples, resume, overwrite)
 
     def __call__(self, epoch: int) -> Snapshot | None:
@@ -130,11 +128,10 @@ class Probe:
         with undisturbed(self.model):
             before = self._weights if self._last is not None else self._gone_on_with(int(epoch))
             now = weights_of(self._modules)
-            snapshot = look(self.model, self.wanted, int(epoch), now, before, self._points)
+            snapshot = look(self.model, self.wanted, int(epoch), now, before, self._laid_out)
             self._keeper.keep(snapshot)
             self._weights, self._last = now, int(epoch)
-            if snapshot.embedding is not None:
-                self._points = snapshot.embedding.points
+            self._laid_out = snapshot.embedding or self._laid_out
             for tell in self.on_snapshot:
                 tell(snapshot)
         return snapshot
@@ -154,7 +151,7 @@ class Probe:
         norms = {layer.name: layer.weight_norm for layer in earlier.layers} if earlier is not None else {}
         while earlier is not None and earlier.embedding is None:  # an epoch whose features gave no plane
             earlier = self._keeper.before(earlier.epoch)
-        self._points = earlier.embedding.points if earlier is not None and earlier.embedding is not None else None
+        self._laid_out = earlier.embedding if earlier is not None else None
         same = all(_alike(float(w.double().norm()), norms.get(name)) for name, w in self._weights.items())
         return self._weights if same else {}
 

@@ -4,9 +4,9 @@
 
 Everything that draws is seeded with it as the epoch begins: the order of the images, their shifts, and the global
 generators of torch (on every device), numpy and ``random``, from which dropouts and users' own layers draw, and those
-that the network itself holds. So no random state has to be kept in a checkpoint: a training that was killed and goes on
-at epoch 7 draws what an unbroken one draws in epoch 7, whatever was drawn before. At the block's end all of them go on
-as if nothing had been drawn.
+that the network holds as it begins. So no random state has to be kept in a checkpoint: a training that was killed and
+goes on at epoch 7 draws what an unbroken one draws in epoch 7, whatever was drawn before. At the block's end all of
+them go on as if nothing had been drawn, of torch's those of the CPU and CUDA.
 """
 
 import hashlib

@@ -81,7 +81,8 @@ class Embedded:
         features: the activations.
         method: ``"t-sne"`` or ``"pca"``.
         facts: how it was made: the program, perplexity, seed.
-        learns: False where nothing that the layer's activations follow from is trained: the points stand still.
+        learns: whether a parameter that is trained comes before the layer; else what moves is the map alone, or the
+            averages of a batch norm.
     """
 
     layer: str

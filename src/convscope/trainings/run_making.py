@@ -11,6 +11,7 @@ from torch import nn
 from convscope.errors import ConvscopeError
 from convscope.network.loading import Network
 from convscope.network.preprocessing import Preprocess
+from convscope.network.trained import preprocess_of
 from convscope.stamps import command_line, versions
 from convscope.store.run_folder import Training, begin_training, finish_training, read_training, write_training
 from convscope.training.checkpoints import checkpoint_facts
@@ -185,6 +186,9 @@ class Making:
             raise ConvscopeError(f"{self.place} was trained on other data ({there.data.get('name')}); {other}")
         if self._is_built and there.stamp.get("model_hash") != learner.net.fingerprint:
             raise ConvscopeError(f"{self.place} was begun with another network, or other first weights; {other}")
+        prepared = learner.net.preprocess
+        if there.preprocess and isinstance(prepared, Preprocess) and preprocess_of(there.preprocess) != prepared:
+            raise ConvscopeError(f"{self.place} was trained on inputs of another size, mean or deviation; {other}")
 
     @property
     def _is_built(self) -> bool:
