@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import convscope as cs
 from convscope.audits import nearest_images
@@ -122,6 +122,29 @@ def test_distances_are_of_what_the_last_linear_layer_is_given(head: list[nn.Modu
     net = colour_net()
     whole = replace(net, module=nn.Sequential(*net.module[:2], *head).eval())
     assert last_features(whole, nets.images(1, 3, 16, 16, dtype=torch.float32), "1") == expected
+
+
+def test_a_gate_within_the_maps_is_no_last_feature() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.gate = nn.Conv2d(3, 4, 1), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            maps = self.conv(x)
+            return maps * self.gate(maps.mean((2, 3)))[:, :, None, None]
+
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = Gated(), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.body(x).amax((2, 3)))
+
+    with torch.random.fork_rng(devices=[]):
+        net = replace(colour_net(), module=Whole().eval())
+    assert last_features(net, nets.images(1, 3, 16, 16, dtype=torch.float32), "body") == "body"
 
 
 def test_a_layer_of_too_many_numbers_is_not_kept_for_every_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,7 +198,7 @@ def _confusion(answers: Answered, lifting: Lifting, label: int, called: int, cou
     asked = lifting.candidates(own)
     lift, margins = lifting.of(own, units=asked)
     mean = lift.mean(0) if len(lift) else np.zeros(0)
-    best = np.argsort(-mean, kind="stable")[:units].tolist()
+    best = [place for place in np.argsort(-mean, kind="stable")[:units].tolist() if mean[place] > 0]
     usual, _ = lifting.of(right, called, best if asked is None else [asked[place] for place in best])
     compared = usual.mean(0) if len(usual) else np.full(len(best), np.nan)
     found = tuple(

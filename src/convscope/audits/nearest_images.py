@@ -205,8 +205,10 @@ def last_features(net: Network, x: Tensor, layer: str) -> str:
     except ConvscopeError:
         with suppress(ConvscopeError), evaluation(net.module):
             ran = layers_of_pass(net.module, x)
-            before = itertools.takewhile(lambda each: each[0] != ran.head, ran.outputs.items())
-            flat = [name for name, shape in before if len(shape) == 2 and shape[1] <= MOST_FEATURES]
+            before = list(itertools.takewhile(lambda each: each[0] != ran.head, ran.outputs.items()))
+            # after the maps: within them are gates, such as squeeze and excitation's, which are no features
+            after = next((place for place, (name, _) in enumerate(before) if name == layer), -1)
+            flat = [name for name, shape in before[after + 1 :] if len(shape) == 2 and shape[1] <= MOST_FEATURES]
             return flat[-1] if ran.head is not None and flat else layer
     return layer
 
