@@ -30,7 +30,8 @@ class Stamp:
         """One line for the foot of a picture."""
         seed = "" if self.seed is None else f"  seed {self.seed}"
         data = f"  data {self.data_hash[:8]}" if self.data_hash else ""
-        return f"{self.model}  model {self.model_hash[:8]}{data}  {self.versions}{seed}"
+        model = f"  model {self.model_hash[:8]}" if self.model_hash else ""
+        return f"{self.model}{model}{data}  {self.versions}{seed}"
 
     def fields(self) -> dict[str, str | int | None]:
         """Name -> value, for files."""

@@ -36,6 +36,15 @@ def test_the_matrix_has_a_square_a_cell_in_reading_order() -> None:
     assert at[1][1] > at[0][1]
 
 
+def test_short_names_stand_upright_above_their_columns() -> None:
+    """Oracle: the head is one line high, where turned names need their length."""
+    names = ["0", "1", "2"]
+    upright = confusion_matrix(COUNTS, RIGHT, names, names, legend=False)
+    turned = confusion_matrix(COUNTS, RIGHT, names, ["a name", "of some", "letters"], legend=False)
+    assert turned.height > upright.height + 20
+    assert upright.height - 3 * 68 < 70  # three cells of 34 points, and two lines
+
+
 def test_large_ones_have_no_counts_and_long_names_end_in_an_ellipsis() -> None:
     names = [f"a very long name of a class that goes on and on {i}" for i in range(40)]
     picture = confusion_matrix(np.eye(40, dtype=int), np.eye(40, dtype=bool), names, names)

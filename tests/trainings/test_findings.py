@@ -8,7 +8,7 @@ import pytest
 
 from convscope.stamps import Stamp
 from convscope.trainings.confusion_over_epochs import ConfusionOverEpochs
-from convscope.trainings.findings import by_heart, findings, learning, mixed_up, more_epochs, parting
+from convscope.trainings.findings import _either, by_heart, findings, learning, mixed_up, more_epochs, parting
 from convscope.trainings.loss_curves import LossCurves, loss_curves
 from convscope.trainings.report import drawn_sections
 from convscope.trainings.training_run import Scores, open_training
@@ -38,6 +38,11 @@ def curves(train: list[float], held_out: list[float], accuracy: float = 0.9, cha
         ([2.0, 1.0, 0.5, 0.3, 0.2, 0.1], [2.0, 1.3, 1.5, 1.0, 1.4, 1.1], "Hardly"),
         ([2.0, 1.0, 1.2, 1.4, 1.6, 1.8], [2.0, 1.0, 1.2, 1.4, 1.6, 1.8], "It does not settle"),
         ([2.0, float("nan")], [2.0, 1.0], "NaN or infinite after epoch 1"),
+        (
+            [0.01, 0.012, 0.011],
+            [0.3, 0.2, 0.1],
+            "No: the loss on held out is lowest",
+        ),
         (
             [2.0, 1.0, 9.0],
             [2.0, 1.0, 0.9],
@@ -72,6 +77,10 @@ def test_training_images_that_are_known_better_are_learning_by_heart_in_part() -
         ([2.0, 1.0], "Probably: from epoch 0 on the loss on held out still fell by 50.0%."),
         ([2.0, 1.5, 1.2, 1.1, 1.0], "Probably: from epoch 3 on the loss on held out still fell by 9.1%."),
         ([2.0, 1.5, 1.2, 1.01, 1.0], "Hardly: from epoch 3 on the loss on held out changed by 1.0%."),
+        (
+            [2.0, 1.0, 0.5, 0.8, 0.52],
+            "Perhaps: from epoch 3 on the loss on held out still fell by 35.0%, though it was lowest after epoch 2.",
+        ),
         ([2.0, 1.0, 1.1, 1.2, 1.3, 1.4], "No: the loss on held out was lowest after epoch 1, and rose since."),
         ([2.0, float("nan")], "No: first the loss must fall."),
     ],
@@ -80,7 +89,13 @@ def test_whether_more_epochs_would_help(held_out: list[float], said: str) -> Non
     train = [2.0 - 0.1 * epoch for epoch in range(len(held_out))]
     assert more_epochs(curves(train, held_out)).startswith(said)
     annealed = replace(curves(train, held_out), is_annealed=True)
-    assert ("learning rate had fallen" in more_epochs(annealed)) is said.startswith(("Hardly", "Probably"))
+    assert ("learning rate had fallen" in more_epochs(annealed)) is said.startswith(("Hardly", "Perhaps", "Probably"))
+
+
+def test_of_a_sample_it_is_known_how_many_there_are(tmp_path: Path) -> None:
+    data = {"splits": {"train": {"images": 1352}, "held out": {"images": None}}}
+    folder = write_run(tmp_path / "a.run", [snapshot(0), snapshot(1)], data=data)
+    assert loss_curves(open_training(folder)).all_images == {"train": 1352}
 
 
 def test_a_rate_that_falls_to_nothing_is_read_off_the_settings(tmp_path: Path) -> None:
@@ -149,3 +164,8 @@ def test_every_question_has_its_answer(tmp_path: Path) -> None:
     assert mixed_up(drawn[1].shown) == "Nothing."
     assert parting(drawn[2].shown).endswith("after epoch 0.")
     assert loss_curves(open_training(tmp_path / "b.run")).best_epoch == 0  # the first of equals
+
+
+def test_names_in_a_row_end_with_or() -> None:
+    said = [_either(["a", "b", "c", "d", "e", "f", "g"][:count]) for count in (1, 2, 3, 5, 7)]
+    assert said == ["a", "a or b", "a, b or c", "a, b, c, d or e", "a, b, c, d, e or 2 others"]

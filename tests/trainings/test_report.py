@@ -97,7 +97,7 @@ def test_what_a_run_does_not_have_is_left_out_and_why(tmp_path: Path) -> None:
     said = page.read_text()
     assert {file.stem for file in page.parent.glob("*.png")} == {"curves", "confusion", "layers", "values"}
     assert "Not shown, and why" in said
-    assert "the network does not begin with a convolution" in said
+    assert "what is trained does not begin with a convolution" in said
     nothing = write_run(tmp_path / "b.run", [snapshot(0, **bare, splits={}, layers=())])
     with pytest.raises(ConvscopeError, match="has nothing to show"):
         write_report(nothing)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from convscope.errors import ConvscopeError
 from convscope.render.epoch_curves import EpochLine
+from convscope.render.typography import font
 from convscope.trainings import confusion_over_epochs as confusion_module
 from convscope.trainings import loss_curves as curves_module
 from convscope.trainings.between_epochs import between
@@ -84,6 +85,12 @@ def test_counts_mistakes_and_since_when(tmp_path: Path) -> None:
     assert found.title == "Most often mixed up: dog, called hen (3 of 4 images)"
     np.testing.assert_allclose(found.accuracies[:, 1], [0, 1, 0.25, 0.25])
     assert found.facts()["dog called hen"] == "3 of 4 images, since epoch 2"
+
+
+def test_a_small_matrix_is_as_wide_as_what_is_said_above_it(tmp_path: Path) -> None:
+    found = replace(confusion_over_epochs(open_training(usual(tmp_path))), classes=("a", "b", "c"))
+    said = font(25, bold=True).getlength(f"epoch 0: {found.counts[0].trace() / found.counts[0].sum():.1%} right")
+    assert found.matrix(0).width >= said > 3 * 68 + 40
 
 
 def test_of_two_long_names_both_are_seen() -> None:
@@ -182,7 +189,7 @@ def test_filters_of_any_number_of_channels_are_drawn(tmp_path: Path, channels: i
 
 def test_no_convolution_first_and_weights_that_are_no_numbers(tmp_path: Path) -> None:
     bare = open_training(write_run(tmp_path / "a.run", [snapshot(0, filters=None, filters_layer=None)]))
-    with pytest.raises(ConvscopeError, match="has no filters: the network does not begin with a convolution"):
+    with pytest.raises(ConvscopeError, match="has no filters: what is trained does not begin with a convolution"):
         filters_grown(bare)
     nan = np.full((4, 3, 5, 5), np.nan, np.float32)
     some = filters_grown(open_training(write_run(tmp_path / "b.run", [snapshot(0), snapshot(1, filters=nan)])))
@@ -215,7 +222,7 @@ def test_layers_that_die_and_stand_still_are_named(tmp_path: Path) -> None:
     )
     some = [snapshot(e, layers=(layer("conv1", e), layer("conv2", e, dead=0.2))) for e in (0, 1)]
     assert layer_health(open_training(write_run(tmp_path / "d.run", some))).title == (
-        "Every layer learns; the most dead units are 20.0% of conv2"
+        "Every layer learns; at most 20.0% of a layer's units are dead, in conv2"
     )
     assert layer_health(open_training(write_run(tmp_path / "e.run", sound[:1]))).title.startswith(
         "Whether layers learn"

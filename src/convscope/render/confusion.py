@@ -28,7 +28,9 @@ _MOST_NAME, _START = 130.0, 0.18  # points; how far from white the faintest colo
 class _Sizes:
     cell: int
     ratio: int
-    name: int
+    name: int  # wide is the room of a row's name
+    head: int  # high is that of a column's
+    is_upright: bool  # the columns' names are short enough to stand as they are read
 
     @property
     def face(self) -> int:
@@ -60,7 +62,10 @@ def confusion_matrix(
     cell = round(_CELL[0] if most <= 10 else max(_CELL[1], min(26.0, 560.0 / most)))
     face = font(round(_NAME.size * pixel_ratio))
     widest = max(face.getlength(name) for name in (*rows, *columns))
-    sizes = _Sizes(cell * pixel_ratio, pixel_ratio, round(min(widest, _MOST_NAME * pixel_ratio)) + 6 * pixel_ratio)
+    name = round(min(widest, _MOST_NAME * pixel_ratio)) + 6 * pixel_ratio
+    is_upright = max(map(face.getlength, columns)) <= (cell - 6) * pixel_ratio
+    head = round(1.6 * _NAME.size * pixel_ratio) if is_upright else name
+    sizes = _Sizes(cell * pixel_ratio, pixel_ratio, name, head, is_upright)
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     largest = float(shares[~right].max(initial=0.0))
     end = largest if worst is None else worst
@@ -85,19 +90,15 @@ def _matrix(
     if max(shares.shape) <= MOST_COUNTED:
         _write_counts(cells, counts, colours, sizes)
     line = round(1.6 * _LEGEND.size * sizes.ratio)
-    page = Image.new("RGB", (line + sizes.name + cells.width, line + sizes.name + cells.height), WHITE)
-    page.paste(cells, (line + sizes.name, line + sizes.name))
-    page.paste(_turned(_names_beside(names[1], sizes)), (line + sizes.name, line))
-    page.paste(_names_beside(names[0], sizes), (line, line + sizes.name))
+    left, top = line + sizes.name, line + sizes.head
+    page = Image.new("RGB", (left + cells.width, top + cells.height), WHITE)
+    page.paste(cells, (left, top))
+    page.paste(_names_above(names[1], sizes), (left, line))
+    page.paste(_names_beside(names[0], sizes), (line, top))
     said, draw = font(round(_LEGEND.size * sizes.ratio)), ImageDraw.Draw(page)
-    at = line + sizes.name
-    draw.text((at, line / 2), "answered →", font=said, fill=GREY, anchor="lm")
-    draw.text((at - 4 * sizes.ratio, at - line / 2), "is ↓", font=said, fill=GREY, anchor="rm")
+    draw.text((left, line / 2), "answered →", font=said, fill=GREY, anchor="lm")
+    draw.text((left - 4 * sizes.ratio, top - line / 2), "is ↓", font=said, fill=GREY, anchor="rm")
     return page
-
-
-def _turned(image: Image.Image) -> Image.Image:
-    return image.transpose(Image.Transpose.ROTATE_90)
 
 
 def cell_colours(
@@ -138,6 +139,18 @@ def _names_beside(names: Sequence[str], sizes: _Sizes) -> Image.Image:
         lines = wrap(name, face, sizes.name - 6 * sizes.ratio, 1)
         at = (sizes.name - 4 * sizes.ratio, (place + 0.5) * sizes.cell)
         draw.text(at, lines[0] if lines else "", font=face, fill=INK, anchor="rm")
+    return block
+
+
+def _names_above(names: Sequence[str], sizes: _Sizes) -> Image.Image:
+    """A name a cell: in its middle as it is read, else turned."""
+    if not sizes.is_upright:
+        return _names_beside(names, sizes).transpose(Image.Transpose.ROTATE_90)
+    block = blank(sizes.cell * len(names), sizes.head)
+    draw, face = ImageDraw.Draw(block), font(sizes.face)
+    for place, name in enumerate(names):
+        at = ((place + 0.5) * sizes.cell, sizes.head / 2)
+        draw.text(at, name, font=face, fill=INK, anchor="mm")
     return block
 
 

@@ -123,8 +123,9 @@ def _set_y(
     else:
         if limits is not None:
             axes.set_ylim(*limits)
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
-        axes.yaxis.set_major_formatter(lambda value, _: text(value))
+        said = _tick_text if text is number_text else text
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(lambda value, _: said(value))
     axes.tick_params(which="both", length=0, labelsize=9, labelcolor=GREY, labelfontfamily=_FONT)
     axes.grid(axis="y", color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -132,6 +133,11 @@ def _set_y(
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(FAINT)
+
+
+def _tick_text(value: float) -> str:
+    """All digits of a tick: one of 2.305 that is called 2.31 does not stand where it says."""
+    return f"{value:.6g}" if 1e-3 <= value < 1e5 else number_text(value)
 
 
 def _decade_ticks(low: float, high: float) -> list[float]:

@@ -27,7 +27,7 @@ def _training(shop: Workshop) -> Iterator[Sheet]:
         alt="Two charts with a line for the digits it learns from and one for those it never saw: the loss falls, the "
         "share of right answers rises.",
         text=f"After {last.epoch} rounds it reads {learnt} of the digits that it learns from, and {right} of those "
-        "that it never saw. The farther the two lines drift apart, the more it has only learnt its digits by heart.",
+        "that it never saw. The farther the two lines drift apart, the more it has learnt its digits by heart.",
         commands=(f"train {pace.digits} --net digits{options(epochs=pace.epochs)} --out my/digits.run",),
         more=f"{report}/index.html",
         more_text="the whole report of this training",
@@ -72,9 +72,9 @@ def _layers(shop: Workshop) -> Iterator[Sheet]:
     )  # fmt: skip
     yield Sheet(
         "first-layer.png", features(shop.digits, DIGIT, FIRST),
-        alt="Nine maps of a written 7, each with other edges lit.",
-        text="All nine maps of its first layer, on one scale. Each filter lights up another part: left edges, right "
-        "edges, the ink, the paper.",
+        alt="Nine maps of a written 7: in some the ink is lit, in others the paper around it or an edge.",
+        text="All nine maps of its first layer, on one scale. Some light up the ink, others the paper around it or an "
+        "edge between the two, and several say nearly the same.",
         commands=(f"features {DIGIT} --layer {FIRST} {RUN}",),
     )  # fmt: skip
 
@@ -108,8 +108,9 @@ def _maximised(shop: Workshop) -> Iterator[Sheet]:
         sweep(net, list(SWEPT), "tv", STRENGTHS, recipe=recipe, steps=steps, on_step=shop.step("smoothness")),
         alt="Four digits in four columns, from left to right smoother and greyer.",
         text="The same, smoother and smoother: TV, total variation, is what a picture pays for every difference "
-        "between neighbours. On the left there are stains, at 32 strokes can be read best, on the right only what the "
-        "network needs most is left. The green “best” is the network's own word: where it stays surest.",
+        "between neighbours. On the left there are stains around the strokes, at 32 hardly any; on the right the "
+        "strokes fade too, and only what the network needs most is left. The green “best” is the network's own word: "
+        "where it stays surest.",
         commands=(f"visualize --class {','.join(SWEPT)} --tv {strengths} {how}",),
     )  # fmt: skip
     yield Sheet(

@@ -17,8 +17,8 @@ MEANS = {
     "some units draw its strokes, others the paper around them. A colour says how loud a unit is among the others.",
     "relu2": "The same in the second layer: strokes that lean one way, hollows that open to one side. The digit is "
     "only just to be seen.",
-    "relu3": "In the third layer it is gone. What is left are rough places in which something was found, and which "
-    "unit found it says more than where.",
+    "relu3": "In the third layer it is all but gone. What is left are rough places in which something was found, and "
+    "which unit found it says more than where.",
 }
 
 

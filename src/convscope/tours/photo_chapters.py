@@ -62,7 +62,9 @@ def _classes(shop: Workshop) -> Iterator[Sheet]:
         alt=f"Colourful pictures, one a class: {', '.join(pace.classes)}.",
         text="No photo went into these. Each began as noise and was changed, step by step, until the network was as "
         "sure of its class as it could be. Look for the frog's eyes, the spider's legs, the beetle's "
-        "black dots on red: parts, repeated wherever they fit. Colours and places mean little.",
+        "black dots on red: parts, repeated wherever they fit. Colours and places mean little. "
+        "Below each: how sure the network is of it, also of the same picture shifted or turned a little, and the "
+        "logit, its raw answer, of which the percentage is made.",
         commands=(f"visualize{options(class_=pace.classes, steps=pace.class_steps)}",),
     )  # fmt: skip
 
@@ -79,7 +81,7 @@ def _dream(shop: Workshop) -> Iterator[Sheet]:
         alt="A photo of a cat, and beside it the same cat covered in eyes, whorls and scales.",
         text="The cat was changed so that a layer in the middle of the network says more of what it said already. "
         "Eyes, whorls and scales grow where the photo was only a little like them: these are that layer's favourite "
-        "patterns.",
+        "patterns. The objective is how strongly the layer answers.",
         commands=(f"dream {CAT}{options(side=pace.dream_side, steps=pace.dream_steps)}",),
     )  # fmt: skip
 
@@ -121,8 +123,8 @@ def _unit_off(shop: Workshop) -> Iterator[Sheet]:
         "cat.png", made,
         alt="The photo of a cat, where on it one unit is active, and bars of the most probable classes before "
         "and after.",
-        text=f"Of all units of the last layer the one that matters most for “{before}” ({percent(was)}) was set to "
-        f"zero. Below the photo is where it was active. Without it {said}: much can hang on one unit.",
+        text=f"Of all units of the last convolution the one that matters most for “{before}” ({percent(was)}) was set "
+        f"to zero. Below the photo is where it was active. Without it {said}: much can hang on one unit.",
         commands=(f"ablate {CAT} --most-important",),
     )  # fmt: skip
 

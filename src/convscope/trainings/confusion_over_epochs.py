@@ -24,7 +24,7 @@ from convscope.render import frame
 from convscope.render.confusion import cell_colours, confusion_matrix, matrix_legend
 from convscope.render.epoch_strips import epoch_strips
 from convscope.render.tile import column_of, row_of
-from convscope.render.typography import Type, text_block
+from convscope.render.typography import Type, font, text_block
 from convscope.results import Shown
 from convscope.stamps import Stamp
 from convscope.trainings.training_run import TrainingRun, split_asked
@@ -98,8 +98,8 @@ class ConfusionOverEpochs(Shown):
     def _subtitle(self) -> str:
         few = len(self._shown) < len(self.classes)
         some = f"The matrices have {len(self._shown)} of {len(self.classes)} classes. " if few else ""
-        said = f"{some}A row is what an image is, a column what it was called."
-        return said + (f" {self.lacking}." if self.lacking else "")
+        said = f"{some}A row is what an image is, a column what it was called"
+        return said + (f" · {self.lacking}" if self.lacking else ".")
 
     def matrix(self, place: int, *, pixel_ratio: int = 2, legend: bool = False) -> Image.Image:
         """The matrix after the epoch at that place, below the epoch and its accuracy."""
@@ -110,7 +110,9 @@ class ConfusionOverEpochs(Shown):
         body = confusion_matrix(counts, right, names, names, worst=worst, legend=legend, pixel_ratio=pixel_ratio)
         whole = self.counts[place]
         said = f"epoch {self.epochs[place]}: {percent(float(np.trace(whole) / max(1, whole.sum())))} right"
-        return column_of(text_block(said, body.width, _CAPTION, pixel_ratio=pixel_ratio), body, gap_px=6 * pixel_ratio)
+        room = round(font(round(_CAPTION.size * pixel_ratio), _CAPTION.bold).getlength(said)) + pixel_ratio
+        caption = text_block(said, max(room, body.width), _CAPTION, pixel_ratio=pixel_ratio)
+        return column_of(caption, body, gap_px=6 * pixel_ratio)
 
     def frames(self) -> list[Image.Image]:
         """The matrix after each epoch, of one size; of many epochs the first, the last and some between."""

@@ -108,7 +108,8 @@ class EmbeddingMoving(Shown):
         parts.append(f"Kept: of an image's {NEAREST} nearest in the layer, the share that is so here")
         if np.isfinite(self.alike).any():
             parts.append("Alike: the share that is of its class")
-        return ". ".join([*parts, *filter(None, [self.without, self.lacking])])
+        said = ". ".join([*parts, *filter(None, [self.without])])
+        return f"{said} · {self.lacking}" if self.lacking else said
 
     def picture(self) -> Image.Image:
         """Small multiples beside the legend."""

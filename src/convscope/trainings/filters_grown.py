@@ -70,7 +70,7 @@ class FiltersGrown(Shown):
         if count > FILTERS:
             parts.append(f"the first {FILTERS} are drawn, all are in the raw values")
         if len(self.epochs) > 1:
-            parts.append(f"the last differ from the first by {number_text(self.changed)} of these' length")
+            parts.append(f"from first to last they moved by {number_text(self.changed)} times their length at first")
         return " · ".join([*parts, *([self.lacking] if self.lacking else [])])
 
     def picture(self) -> Image.Image:
@@ -124,7 +124,7 @@ def filters_grown(run: TrainingRun) -> FiltersGrown:
     """
     kept = [(one.epoch, one.filters_layer, one.filters) for one in run.snapshots() if one.filters is not None]
     if not kept:
-        why = run.last.left_out.get("filters", "the network does not begin with a convolution")
+        why = run.last.left_out.get("filters", "what is trained does not begin with a convolution")
         raise ConvscopeError(f"{run.path.name} has no filters: {why}")
     sound = [(epoch, layer, values) for epoch, layer, values in kept if np.isfinite(values).all()]
     if not sound:

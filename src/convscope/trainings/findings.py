@@ -100,14 +100,17 @@ def by_heart(curves: LossCurves) -> str:
 
 
 def running_away(curves: LossCurves) -> str:
-    """Says so where the loss is no number, or larger on the training images than it was at first; else nothing."""
+    """Says so where the loss is no number, or larger on the training images than it was at first; else nothing.
+
+    Below log 2 the right classes are given more than a half (geometric mean): a good network that became less sure.
+    """
     advice = "try a smaller learning rate."
     broken = [s.epoch for s in curves.history if not all(map(math.isfinite, s.losses.values()))]
     if broken:
         return f"The loss is NaN or infinite after epoch {broken[0]}: it runs away; {advice}"
     first, last, train = curves.history[0], curves.history[-1], curves.splits[0]
     before, now = first.losses[train], last.losses[train]
-    if now <= (1 + ABOVE) * before:
+    if now <= max((1 + ABOVE) * before, math.log(2)):
         return ""
     moved = f"from {number_text(before)} after epoch {first.epoch} to {number_text(now)} after epoch {last.epoch}"
     return f"It runs away: the loss on {train} rose {moved}; {advice}"
@@ -162,8 +165,10 @@ def more_epochs(curves: LossCurves) -> str:
     slow = " The learning rate had fallen to next to nothing by then: a longer training is another one."
     also = slow if curves.is_annealed else ""
     if fall > ABOVE * losses[start]:
-        how = "Probably" if curves.best_epoch == curves.history[-1].epoch else "Perhaps"
-        return f"{how}: {since} the loss on {curves.judged_by} still fell by {percent(fall / losses[start])}.{also}"
+        is_lowest = curves.best_epoch == curves.history[-1].epoch
+        how, but = "Probably" if is_lowest else "Perhaps", f", though it was lowest after epoch {curves.best_epoch}"
+        fell = percent(fall / losses[start]) + ("" if is_lowest else but)
+        return f"{how}: {since} the loss on {curves.judged_by} still fell by {fell}.{also}"
     moved = percent(abs(fall) / losses[start]) if losses[start] else "0%"
     return f"Hardly: {since} the loss on {curves.judged_by} changed by {moved}.{also}"
 
@@ -177,8 +182,7 @@ def mixed_up(confusions: ConfusionOverEpochs) -> str:
         everything = "Everything" if answered[most] == images else "Nearly everything"
         return f"{everything} is called {names[most]}: {answered[most]:,} of {images:,} images."
     never = [names[i] for i in np.flatnonzero((counts.sum(1) > 0) & (answered == 0))]
-    more = f" and {len(never) - 5} more" if len(never) > 5 else ""
-    left = f" No image is called {', '.join(never[:5])}{more}." if never else ""
+    left = f" No image is called {_either(never)}." if never else ""
     said = [_mistake(confusions, pair) for pair in confusions.mistakes[:3] if counts[pair] > 1]  # one is an accident
     if said:
         return f"Most often {', '.join(said)}.{left}"
@@ -200,3 +204,9 @@ def parting(embedding: EmbeddingMoving) -> str:
     said += f" after epoch {embedding.epochs[-1]}"
     said += f", {first:.0%} after epoch {embedding.epochs[0]}." if len(embedding.epochs) > 1 else "."
     return f"{said} {embedding.without}." if embedding.without else said
+
+
+def _either(names: Sequence[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``; of more than five the first, and how many there are beside them."""
+    named = [*names[:5], f"{len(names) - 5} others"] if len(names) > 5 else [*names]
+    return " or ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)

@@ -84,9 +84,8 @@ class LayerHealth(Shown):
         if not known:
             return learns
         worst = max(known, key=known.__getitem__)
-        dead = (
-            f"the most dead units are {percent(known[worst])} of {called(worst)}" if known[worst] else "no unit is dead"
-        )
+        most = f"at most {percent(known[worst])} of a layer's units are dead, in {called(worst)}"
+        dead = most if known[worst] else "no unit is dead"
         return f"{learns}; {dead}"
 
     def picture(self) -> Image.Image:
@@ -94,7 +93,7 @@ class LayerHealth(Shown):
         panels = [panel for panel in (self._sizes(), self._changes(), self._dead()) if panel is not None]
         body = row_of(*panels, gap_px=_GAP_PX)
         subtitle = f"{self.name}: at the right of each row, what is measured after epoch {self.epochs[-1]}"
-        subtitle += f". {self.lacking}." if self.lacking else ""
+        subtitle += f" · {self.lacking}" if self.lacking else ""
         return frame.page(body, title=self.title, subtitle=subtitle, footer=self.stamp.line())
 
     def _panel(
@@ -107,7 +106,7 @@ class LayerHealth(Shown):
         known = np.isfinite(drawn[rows])
         inside = np.clip(np.where(known, drawn[rows], scale.low), scale.low, scale.high)
         return epoch_strips(
-            [self.layers[i] for i in rows], self.epochs, _colours(inside, scale, colour_map), known=known,
+            [called(self.layers[i]) for i in rows], self.epochs, _colours(inside, scale, colour_map), known=known,
             texts=[texts[i] for i in rows], heading=heading, note=note,
             ramp=Ramp(_colours(np.linspace(scale.low, scale.high, 256)[None], scale, colour_map)[0], ends),
             width=_WIDTH,
@@ -117,9 +116,9 @@ class LayerHealth(Shown):
         norms = self.values["weight_norm"]
         doublings = _logarithm(norms / _first(norms), 2)
         most = max(_DOUBLINGS, float(np.nanmax(np.abs(doublings), initial=0.0)))
-        texts = [_text(float(row[-1])) for row in norms]
+        texts = [_times(float(row[-1])) for row in norms / _first(norms)]
         ends = f"× {number_text(2**-most)}", f"× {number_text(2**most)}"
-        note = "length of the parameters, in lengths at the first snapshot"
+        note = "length of the parameters, against the first snapshot"
         scale = Scale(-most, most, True)
         return self._panel("weight_norm", doublings, scale, "diverging", ends, texts, "Size of the weights", note)
 
@@ -192,5 +191,5 @@ def _colours(values: np.ndarray, scale: Scale, colour_map: str) -> np.ndarray:
     return colourise(values, scale, colour_map)
 
 
-def _text(value: float) -> str:
-    return number_text(value) if math.isfinite(value) else ""
+def _times(ratio: float) -> str:
+    return f"× {number_text(ratio)}" if math.isfinite(ratio) else ""

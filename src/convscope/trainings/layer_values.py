@@ -31,7 +31,7 @@ from convscope.render.tile import column_of
 from convscope.render.typography import Type, number_text, text_block
 from convscope.results import Shown
 from convscope.stamps import Stamp
-from convscope.trainings.training_run import TrainingRun
+from convscope.trainings.training_run import TrainingRun, called
 from convscope.wording import percent
 
 MOST_LAYERS = 16  # charts of a kind on a sheet
@@ -76,7 +76,8 @@ class LayerValues(Shown):
 
     @property
     def _subtitle(self) -> str:
-        parts = [f"{self.name}: over the epochs, the median, the middle half and nine tenths; each on its own scale"]
+        drawn = "the median (line), the middle half and nine tenths (bands)"
+        parts = [f"{self.name}: over the epochs, {drawn}; each on its own scale"]
         if "values" in self.spreads:
             parts.append(f"beside a layer, how many of its values are above zero after epoch {self.epochs[-1]}")
         if any(len(spread.shown) < len(spread.layers) for spread in self.spreads.values()):
@@ -91,7 +92,7 @@ class LayerValues(Shown):
         for kind, spread in self.spreads.items():
             notes = [_above_zero(spread, place) if kind == "values" else "" for place in spread.shown]
             charts = [
-                EpochBands(spread.layers[place], note, spread.quantiles[place])
+                EpochBands(called(spread.layers[place]), note, spread.quantiles[place])
                 for place, note in zip(spread.shown, notes, strict=True)
             ]
             body = epoch_bands(charts, self.epochs)

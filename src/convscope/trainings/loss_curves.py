@@ -29,7 +29,8 @@ _LOG_FROM, _GAP_PX = 8.0, 48  # largest over smallest loss; pixels between the c
 class LossCurves(Shown):
     """``history`` an epoch each; ``judged_by`` is the split whose lowest loss is marked, ``chance`` its largest class.
 
-    ``images`` are how many of each split the probe looked at; ``is_annealed``: the learning rate falls to nothing.
+    ``images`` are how many of each split the probe looked at, ``all_images`` how many there are, where that is known;
+    ``is_annealed``: the learning rate falls to nothing.
     """
 
     name: str
@@ -41,6 +42,7 @@ class LossCurves(Shown):
     lacking: str
     stamp: Stamp = field(repr=False)
     is_annealed: bool = False
+    all_images: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def best_epoch(self) -> int | None:
@@ -65,9 +67,15 @@ class LossCurves(Shown):
 
     @property
     def _subtitle(self) -> str:
-        images = ", ".join(f"{count:,} {split}" for split, count in self.images.items())
-        parts = [f"{self.name}: mean cross-entropy and share of right answers after each epoch ({images} images)"]
-        return ". ".join([*parts, *([self.lacking] if self.lacking else [])])
+        images = ", ".join(f"{self._counted(split)} {split}" for split in self.images)
+        said = f"{self.name}: mean cross-entropy and share of right answers after each epoch ({images} images)"
+        return f"{said} · {self.lacking}" if self.lacking else said
+
+    def _counted(self, split: str) -> str:
+        """``445``, and of a sample ``512 of 1,352``."""
+        seen = self.images[split]
+        there = self.all_images.get(split, seen)
+        return f"{seen:,}" if there == seen else f"{seen:,} of {there:,}"
 
     def _lines(self, what: str) -> list[EpochLine]:
         epochs = tuple(scores.epoch for scores in self.history)
@@ -141,8 +149,10 @@ def loss_curves(run: TrainingRun) -> LossCurves:
     chance = float(counts.sum(1).max() / counts.sum()) if counts.sum() else None
     images = {name: split.images for name, split in run.last.splits.items()}
     annealed = run.training.settings.get("rate") == "cosine" and run.epochs[-1] >= run.training.epochs
+    listed = run.training.data.get("splits", {})
+    there = {name: listed[name]["images"] for name in images if listed.get(name, {}).get("images")}
     return LossCurves(
-        run.name, run.history, run.splits, run.judged_by, images, chance, run.lacking(), run.stamp, annealed
+        run.name, run.history, run.splits, run.judged_by, images, chance, run.lacking(), run.stamp, annealed, there
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ from convscope.writing import write_file
 PAGE = "index.html"
 FILM_WIDTH = 560  # pixels of the page, at most
 BUTTONS_PX = 56  # below a video's picture
+_STAMPED = {"model_hash": "model hash, before training"}
 A_MATRIX_SECONDS = 0.35  # counts are not interpolated: each matrix stands for a moment
 
 
@@ -54,8 +55,9 @@ class Section:
 SECTIONS = (
     Section(
         "curves", "Is it learning, or learning by heart?",
-        "Loss and share of right answers after each epoch. Where the held-out loss rises while the other falls, the "
-        "network learns its training images by heart.",
+        "Loss and share of right answers after each epoch, on images that it learns from (train) and on others that it "
+        "never learns from (held out). Where the held-out loss rises while the other falls, the network learns its "
+        "training images by heart.",
         loss_curves,
     ),
     Section(
@@ -87,7 +89,8 @@ SECTIONS = (
     ),
     Section(
         "units", "What did the chosen units come to see?",
-        "The same images, epoch after epoch: where each unit is active on them, or a picture that drives it most.",
+        "The same images, epoch after epoch: where each unit is active on them, or a picture that drives it most. A "
+        "unit is named by its layer and its number, from 0.",
         unit_maps_grown,
     ),
 )  # fmt: skip
@@ -254,7 +257,7 @@ def _page(
         history=[] if curves is None else curves.as_json(),
         settings=_settings(run),
         layers=layers,
-        stamp={name: text for name, text in run.stamp.fields().items() if text not in ("", None)},
+        stamp={_STAMPED.get(name, name): text for name, text in run.stamp.fields().items() if text not in ("", None)},
         percent=percent,
     )
 
