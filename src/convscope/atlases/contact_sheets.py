@@ -29,7 +29,7 @@ from convscope.network.filters import filter_layers, filters_of
 from convscope.network.layers import find_call
 from convscope.network.targets import Unit
 from convscope.render.colour import channels_picture
-from convscope.render.grid import About, Cell, grid
+from convscope.render.grid import About, Cell, even_columns, grid
 from convscope.render.scale import Scale
 from convscope.results import Shown
 from convscope.stamps import Stamp
@@ -60,7 +60,7 @@ class ContactSheet(Shown):
         """A cell a unit."""
         about: About = {"title": self.title, "subtitle": self.subtitle, "footer": self.stamp.line()}
         columns = max(1, _PAGE // (len(self._kinds) * (self._block + 8) + 16))
-        return grid(self._cells(), columns=min(columns, len(self.units)), tile_width=self._block, **about)
+        return grid(self._cells(), columns=even_columns(len(self.units), columns), tile_width=self._block, **about)
 
     @property
     def _block(self) -> int:
