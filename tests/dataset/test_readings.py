@@ -129,6 +129,13 @@ def test_what_is_not_finite_is_counted_apart_and_never_wins(numbers: list[float]
     check(read_units(channels_last(maps), SIZE, "layer", per_image=m), maps, m)
 
 
+def test_a_value_whose_square_float32_cannot_hold() -> None:
+    """Their sum it can: nothing there is NaN."""
+    maps = torch.full((1, 1, 4, 4), -2.5)
+    maps[0, 0, 3, 3] = 3e38
+    check(read_units(channels_last(maps), SIZE, "layer"), maps)
+
+
 def test_one_bad_map_leaves_the_others_as_they_were() -> None:
     """Oracle: the same batch without it, bit for bit."""
     maps = channels_last(normal(3, 4, 8, 8))

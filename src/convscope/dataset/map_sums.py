@@ -75,11 +75,11 @@ def for_all_maps(maps: Array, extremes: Array, means: Array, counts: Array) -> N
 
 @compiled
 def _finish(n: int, mean: Array, m2: Array, rectified: Array, safe: Array) -> None:
-    """From sums of n values, of their squares, and of those above 0; ``safe`` where m2 has not cancelled."""
+    """From sums of n values, of their squares, and of those above 0; ``safe`` where m2 is finite and not cancelled."""
     for c in range(len(mean)):
         squares = m2[c]
         m2[c] = squares - mean[c] * mean[c] / n if n > 1 else squares - squares  # NaN where inf - inf, too
-        safe[c] = m2[c] >= (CANCELLED * squares if n > 1 else 0.0)
+        safe[c] = m2[c] < np.inf and m2[c] >= (CANCELLED * squares if n > 1 else 0.0)
         mean[c] /= n
         rectified[c] /= n
 
