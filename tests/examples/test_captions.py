@@ -11,8 +11,6 @@ from torch import nn
 from convscope.attribution import grad_cam
 from tests.examples.conftest import script
 
-pytestmark = pytest.mark.xdist_group("captions")  # one worker makes what all of them look at
-
 cap = script("captions")
 
 

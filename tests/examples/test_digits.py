@@ -11,8 +11,6 @@ from torch import nn
 import convscope as cs
 from tests.examples.conftest import script
 
-pytestmark = pytest.mark.xdist_group("digits")  # one worker makes what all of them look at
-
 dig = script("digits")
 
 

@@ -11,8 +11,6 @@ from torch import nn
 from convscope.attribution import grad_cam, occlusion
 from tests.examples.conftest import script
 
-pytestmark = pytest.mark.xdist_group("question_answering")  # one worker makes what all of them look at
-
 qa = script("question_answering")
 
 

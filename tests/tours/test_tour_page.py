@@ -16,8 +16,6 @@ from convscope.tours.demo import STAGES, Tour
 from convscope.tours.tour_page import STANDS_FOR, write_page
 from tests.standalone import Page
 
-pytestmark = pytest.mark.xdist_group("tour_page")  # one worker makes what all of them look at
-
 for name in COMMANDS:  # each registers its command
     importlib.import_module(f"convscope.cli.{name}")
 
