@@ -26,8 +26,7 @@ def cifar(shared: Path) -> Photos:
     return Photos({name: (folder / name).read_bytes() for name in source_of(folder).names()})
 
 
-@pytest.mark.parametrize("batch", [1, 64])
-@pytest.mark.parametrize("shards", [1, 7])
+@pytest.mark.parametrize(("batch", "shards"), [(1, 7), (64, 1)])
 def test_exemplars_of_1000_images_equal_a_full_sort(resnet20: nn.Module, cifar: Photos, batch, shards):
     net = Network(resnet20, CIFAR, (), "resnet20")
     plan = plan_of(cifar, LAYERS, batch=batch, shard_size=-(-1000 // shards), classes=(), right=())

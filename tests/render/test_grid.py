@@ -34,7 +34,7 @@ def place(page: Image.Image, wanted: tuple[int, int, int]) -> tuple[int, int, in
 )
 def test_cell_k_is_at_place_k_and_many_are_small(count: int, columns: int, side: int) -> None:
     """Of many only those on the diagonal have a colour of their own."""
-    own = [k for k in range(count) if count < 121 or k % (columns + 1) == 0]
+    own = [k for k in range(count) if count < 20 or k % (columns + 1) == 0]
     page = grid([Cell((flat(own.index(k) if k in own else 120),), str(k)) for k in range(count)])
     boxes = {k: place(page, colour(own.index(k))) for k in own}
     assert {(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes.values()} == {(side, side)}
